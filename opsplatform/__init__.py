@@ -1,0 +1,1 @@
+"""opsplatform turns an approval in DingTalk into infrastructure."""

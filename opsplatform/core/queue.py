@@ -1,0 +1,248 @@
+"""The job queue: it wakes a worker, and nothing more. The only module that imports the engine, Huey.
+
+The database is the truth: a row is committed before its id is enqueued, and a sweeper enqueues again what nobody
+picked up. So a message may be lost, doubled or late. Embedded, the queue is a SQLite file in the data folder with a
+named pipe beside it, so that a waiting worker starts at once and an idle one sleeps; with BROKER_URL it is Redis.
+"""
+
+import errno
+import json
+import logging
+import os
+import select
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, current_app
+from huey import PriorityRedisHuey, SqliteHuey
+from huey.consumer import Consumer
+from huey.registry import Message
+from huey.serializer import Serializer
+from huey.storage import SqliteStorage
+from redis import ConnectionPool, RedisError
+from sqlalchemy import CursorResult, Float, String, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Mapped, mapped_column
+
+from opsplatform.core.db import Base, after_commit, db, transaction
+from opsplatform.core.leases import LeaseLost
+from opsplatform.core.logs import about
+
+log = logging.getLogger(__name__)
+
+LONGEST_SLEEP = 1.0
+GRACE_SECONDS = 30
+
+Task = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Periodic:
+    """A task that runs once in every period of `seconds`, however many schedulers there are."""
+
+    task: str
+    seconds: float
+
+
+class ScheduleTick(Base):
+    """The last period in which a periodic task was enqueued."""
+
+    __tablename__ = "schedule_tick"
+
+    task: Mapped[str] = mapped_column(String(80), primary_key=True)
+    period: Mapped[float] = mapped_column(Float(53))
+
+
+class JsonMessages(Serializer):
+    """Messages are JSON, never pickles: whoever can write to the broker must not run code here."""
+
+    def _serialize(self, data: Message) -> bytes:
+        return json.dumps(list(data)).encode()
+
+    def _deserialize(self, data: bytes) -> Message:
+        return Message(*json.loads(data))
+
+
+class WakingStorage(SqliteStorage):
+    """The file queue with a named pipe: one byte for one message, so that waiting costs no polling."""
+
+    blocking = True
+
+    def __init__(self, *args: Any, pipe: str, **kwargs: Any) -> None:  # noqa: ANN401 - the engine's signature
+        super().__init__(*args, **kwargs)
+        with suppress(FileExistsError):
+            os.mkfifo(pipe, 0o600)
+        self._pipe = os.open(pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def _create_connection(self) -> Any:  # noqa: ANN401 - the engine's signature
+        connection = super()._create_connection()
+        connection.execute("pragma synchronous=normal")  # the truth is elsewhere; the file stays whole
+        return connection
+
+    def enqueue(self, data: bytes, priority: float | None = None) -> None:
+        """Store the message and wake one waiting thread."""
+        super().enqueue(data, priority)
+        with suppress(BlockingIOError):  # the pipe is full of wake-ups already
+            os.write(self._pipe, b"!")
+
+    def dequeue(self) -> bytes | None:
+        """The next message, or None after a short while."""
+        data: bytes | None = super().dequeue()
+        if data is None and self._woken():
+            data = super().dequeue()
+        return data
+
+    def _woken(self) -> bool:
+        ready, _, _ = select.select([self._pipe], [], [], LONGEST_SLEEP)
+        if not ready:
+            return False
+        try:
+            os.read(self._pipe, 1)
+        except OSError as error:
+            if error.errno != errno.EAGAIN:
+                raise
+            return False  # another thread took the byte
+        return True
+
+
+class _Plain:
+    """Run a message and nothing else: no revocation, no result, no retry of the engine's own."""
+
+    def execute(self, task: Any, _timestamp: object = None) -> None:  # noqa: ANN401 - the engine's task
+        """Run it; what goes wrong is logged by the task itself."""
+        task.execute()
+
+
+class FileHuey(_Plain, SqliteHuey):
+    """The embedded queue."""
+
+    storage_class = WakingStorage
+
+
+class NetHuey(_Plain, PriorityRedisHuey):
+    """The queue on Redis."""
+
+
+class Queue:
+    """The queue of one application with its table of tasks."""
+
+    def __init__(self, app: Flask, tasks: Mapping[str, Task], *, broker_url: str, folder: Path) -> None:
+        self._app = app
+        self.tasks = dict(tasks)
+        self.huey = _connect(broker_url, folder)
+        self._message = self.huey.task(name="run")(self._run)
+        app.extensions["queue"] = self
+
+    def put(self, task: str, values: dict[str, object], priority: int) -> None:
+        """Hand a message to the engine; a broker that is down is logged, the sweeper will find the row."""
+        try:
+            self.huey.enqueue(self._message.s(task, values, priority=priority))
+        except (OSError, sqlite3.Error, RedisError):
+            log.exception("could not wake a worker", extra={"task": task})
+
+    def trouble(self) -> str | None:
+        """Why the queue cannot be used; None when it can."""
+        try:
+            self.huey.pending_count()
+        except (OSError, sqlite3.Error, RedisError) as error:
+            return f"the queue does not answer ({type(error).__name__})"
+        return None
+
+    def work(self, threads: int) -> None:
+        """Run tasks until a signal says stop; tasks under way are finished, up to the grace."""
+        consumer = _Worker(
+            self.huey,
+            workers=threads,
+            periodic=False,
+            initial_delay=0.05,
+            backoff=1.0,
+            graceful_signal="TERM",
+            shutdown_timeout=GRACE_SECONDS,
+        )
+        consumer.run()
+
+    def _run(self, task: str, values: dict[str, object]) -> None:
+        function = self.tasks.get(task)
+        if function is None:
+            log.error("a message names no task of ours", extra={"task": task})
+            return
+        with self._app.app_context(), about(task=task, **values):
+            try:
+                function(**values)
+            except LeaseLost as error:
+                log.warning("stopped: %s", error)
+            except Exception:
+                log.exception("a task failed; the sweeper will come back to its row")
+
+
+class _Worker(Consumer):
+    """The engine's consumer; Ctrl-C ends it as gently as TERM does."""
+
+    def _set_signal_handlers(self) -> None:
+        super()._set_signal_handlers()
+        signal.signal(signal.SIGINT, lambda *_: self._handle_signal(signal.SIGTERM, None))
+
+
+def enqueue(task: str, *, priority: int = 0, **values: object) -> None:
+    """Wake a worker for a row, once the open transaction is committed."""
+    queue: Queue = current_app.extensions["queue"]
+    if task not in queue.tasks:
+        raise KeyError(task)
+    after_commit(lambda: queue.put(task, values, priority))
+
+
+def run_scheduler(app: Flask, schedule: list[Periodic], stop: threading.Event) -> None:
+    """Enqueue what is due until `stop` is set; several schedulers do no harm."""
+    while not stop.is_set():
+        for periodic in schedule:
+            with app.app_context():
+                try:
+                    _tick(periodic, time.time())
+                except SQLAlchemyError:
+                    log.exception("a periodic task was not enqueued", extra={"task": periodic.task})
+        stop.wait(min(periodic.seconds for periodic in schedule) / 2)
+
+
+def _tick(periodic: Periodic, clock: float) -> None:
+    """Enqueue the task if no scheduler has done so in this period."""
+    period = clock - clock % periodic.seconds
+    with transaction():
+        result = db.session.execute(
+            update(ScheduleTick)
+            .where(ScheduleTick.task == periodic.task, ScheduleTick.period < period)
+            .values(period=period)
+        )
+        due = isinstance(result, CursorResult) and result.rowcount == 1
+        if not due and db.session.get(ScheduleTick, periodic.task) is None:
+            db.session.add(ScheduleTick(task=periodic.task, period=period))
+            due = True
+        if due:
+            enqueue(periodic.task)
+
+
+def _connect(broker_url: str, folder: Path) -> Any:  # noqa: ANN401 - either kind of the engine
+    if broker_url.startswith(("redis://", "rediss://")):
+        return NetHuey(
+            "opsplatform",
+            connection_pool=ConnectionPool.from_url(broker_url, socket_connect_timeout=0.2),
+            results=False,
+            serializer=JsonMessages(),
+            read_timeout=1,
+        )
+    if broker_url:
+        raise ValueError("BROKER_URL must be empty or begin with redis:// or rediss://")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return FileHuey(
+        "opsplatform",
+        results=False,
+        serializer=JsonMessages(),
+        filename=str(folder / "queue.db"),
+        pipe=str(folder / "queue.wake"),
+    )
