@@ -1,0 +1,1 @@
+"""DingTalk approvals: receive, remember, decide once."""

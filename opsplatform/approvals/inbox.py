@@ -1,0 +1,94 @@
+"""The inbox: every event DingTalk pushes is stored once, handled, and stamped."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from opsplatform.adapters.dingtalk_crypto import Event
+from opsplatform.approvals.models import InboxEvent
+from opsplatform.core import leases
+from opsplatform.core.db import db, epoch, now
+from opsplatform.core.errors import NotFound
+from opsplatform.core.leases import Lease
+from opsplatform.core.queue import enqueue
+
+INSTANCE_EVENT = "bpms_instance_change"
+LONGEST_WAIT = 600.0
+
+
+def receive(event: Event) -> None:
+    """Store a pushed event, unless it is there already, and hand it to a worker."""
+    if db.session.scalar(select(InboxEvent.id).where(InboxEvent.dedupe_key == event.dedupe_key)) is not None:
+        return
+    instance_id = event.data.get("processInstanceId")
+    row = InboxEvent(
+        dedupe_key=event.dedupe_key,
+        event_type=event.event_type,
+        event_id=event.event_id,
+        corp_id=event.corp_id,
+        instance_id=instance_id[:128] if isinstance(instance_id, str) else None,
+        data=event.data,
+    )
+    try:
+        with db.session.begin_nested():
+            db.session.add(row)
+    except IntegrityError:
+        return  # the same event, pushed twice at once: the other one has stored it
+    enqueue("approvals.handle_event", event_id=row.id)
+
+
+def take(event_id: int) -> tuple[InboxEvent, Lease] | None:
+    """Take an event that waits to be handled."""
+    lease = leases.claim(
+        InboxEvent,
+        event_id,
+        InboxEvent.status == "received",
+        InboxEvent.next_at <= epoch(),
+        attempts=InboxEvent.attempts + 1,
+    )
+    return (_event(lease), lease) if lease else None
+
+
+def stamp(lease: Lease, status: str, note: str | None = None) -> InboxEvent:
+    """Say what became of an event."""
+    leases.release(lease)
+    event = _event(lease)
+    event.status, event.note, event.handled_at = status, note, now()
+    return event
+
+
+def postpone(lease: Lease, reason: str) -> None:
+    """Come back to an event later, each time after a longer while; it is never given up."""
+    leases.release(lease)
+    event = _event(lease)
+    event.note = reason
+    wait = min(2.0 ** min(event.attempts, 16), LONGEST_WAIT)
+    event.next_at = float(db.session.scalar(select(epoch())) or 0.0) + wait
+    event.wake_at = 0.0
+
+
+def replay(instance_id: str) -> None:
+    """Handle the newest stored event of an approval again; what was done once is not done twice."""
+    newest = (
+        select(InboxEvent)
+        .where(InboxEvent.instance_id == instance_id, InboxEvent.event_type == INSTANCE_EVENT)
+        .order_by(InboxEvent.id.desc())
+        .limit(1)
+    )
+    event = db.session.scalar(newest)
+    if event is None:
+        raise NotFound("No event of this approval is stored.")
+    event.status, event.next_at = "received", 0.0
+    enqueue("approvals.handle_event", event_id=event.id)
+
+
+def due() -> Sequence[int]:
+    """Ids of events that wait and that nobody works on."""
+    leases.drop_dead_claims(InboxEvent)
+    return leases.due(InboxEvent, InboxEvent.status == "received", InboxEvent.next_at <= epoch())
+
+
+def _event(lease: Lease) -> InboxEvent:
+    return cast("InboxEvent", db.session.get(InboxEvent, lease.row_id))

@@ -1,0 +1,214 @@
+"""Approvals: what DingTalk says an approval is, and what that means for a run."""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Select, select
+
+from opsplatform.adapters.dingtalk import Instance
+from opsplatform.approvals import inbox
+from opsplatform.approvals.models import Approval, ApprovalStatus, InboxEvent, Person
+from opsplatform.catalog import service as catalog
+from opsplatform.catalog.service import FormRefused
+from opsplatform.core.db import db, now
+from opsplatform.core.errors import NotFound
+from opsplatform.core.leases import Lease
+from opsplatform.notifications import service as notifications
+from opsplatform.notifications import texts
+from opsplatform.runs import service as runs
+from opsplatform.runs.service import Applicant
+
+WORKSPACE_STEM = 50  # characters of the module's name that go into a workspace's name
+NAME_LIFE = dt.timedelta(days=7)
+DECISIONS = ("AGREE", "REFUSE")
+OUTCOMES = {
+    ("COMPLETED", "agree"): ApprovalStatus.AGREED,
+    ("COMPLETED", "refuse"): ApprovalStatus.REFUSED,
+    ("TERMINATED", ""): ApprovalStatus.TERMINATED,
+}
+
+
+def why_ignored(event: InboxEvent, own_corp: str) -> str | None:
+    """Why an event is none of our business; None when it is."""
+    if own_corp and event.corp_id and event.corp_id != own_corp:
+        return "another organisation's event"
+    if event.event_type != inbox.INSTANCE_EVENT:
+        return "not an event that starts or ends an approval"
+    if not event.instance_id or not isinstance(event.data.get("processCode"), str):
+        return "the event names no approval or no template"
+    if catalog.module_for(event.data["processCode"]) is None:
+        _approval_of(event).url = _url(event)
+        return "no module is bound to this template"
+    return None
+
+
+def record_instance(lease: Lease, instance: Instance, names: Mapping[str, str]) -> None:
+    """Take over an approval as it stands now; order a run for it, and pass its outcome on."""
+    event = inbox.stamp(lease, "done")
+    approval = _approval_of(event)
+    approval.url = approval.url or _url(event)
+    if approval.status == ApprovalStatus.IGNORED:
+        approval.move_to(ApprovalStatus.PENDING)
+    if approval.status == ApprovalStatus.PENDING:
+        _take_facts(approval, instance, names)
+    outcome = _outcome(instance)
+    if outcome in {None, ApprovalStatus.AGREED} and approval.status == ApprovalStatus.PENDING:
+        _order_once(approval, instance)
+    if outcome is not None:
+        _decide(approval, outcome, instance.finished_at)
+
+
+def record_gone(lease: Lease) -> None:
+    """An approval was deleted in DingTalk: nothing of it may run."""
+    approval = _approval_of(inbox.stamp(lease, "done"))
+    _decide(approval, ApprovalStatus.TERMINATED, now())
+
+
+def get(approval_id: int) -> Approval:
+    """The approval, or NotFound."""
+    approval = db.session.get(Approval, approval_id)
+    if approval is None:
+        raise NotFound(f"There is no approval {approval_id}.")
+    return approval
+
+
+def find(
+    *, status: str | None = None, applicant: str | None = None, module: str | None = None
+) -> Select[Approval]:
+    """The approvals that match; the caller pages through them."""
+    wanted = {Approval.status: status, Approval.applicant_userid: applicant, Approval.module: module}
+    return select(Approval).where(*(column == value for column, value in wanted.items() if value is not None))
+
+
+def people_of(instance: Instance) -> set[str]:
+    """User ids of everybody who takes part in an approval."""
+    deciding = {operation.userid for operation in instance.operations if operation.result in DECISIONS}
+    return {instance.originator_userid, *deciding, *(task.userid for task in instance.tasks)} - {""}
+
+
+def names_of(userids: Iterable[str]) -> dict[str, str]:
+    """Names looked up not long ago; who is missing has to be looked up."""
+    query = select(Person).where(Person.userid.in_(list(userids)), Person.looked_up_at > now() - NAME_LIFE)
+    return {person.userid: person.name for person in db.session.scalars(query)}
+
+
+def remember_names(names: Mapping[str, str]) -> None:
+    """Keep names, so that DingTalk need not be asked at every event."""
+    for userid, name in names.items():
+        db.session.merge(Person(userid=userid, name=name, looked_up_at=now()))
+
+
+def _approval_of(event: InboxEvent) -> Approval:
+    """The approval an event is about, locked until the transaction ends; made on first sight."""
+    query = select(Approval).where(Approval.instance_id == event.instance_id).with_for_update()
+    approval = db.session.scalar(query)
+    if approval is None:
+        data = event.data
+        module = catalog.module_for(str(data.get("processCode")))
+        approval = Approval(
+            instance_id=event.instance_id,
+            process_code=str(data.get("processCode"))[:128],
+            title=str(data.get("title") or "")[:255],
+            status=ApprovalStatus.PENDING if module else ApprovalStatus.IGNORED,
+            module=module,
+            applicant_userid=str(data.get("staffId") or "")[:128],
+            applicant_name=str(data.get("staffId") or "")[:128],
+        )
+        db.session.add(approval)
+        db.session.flush()
+    return approval
+
+
+def _take_facts(approval: Approval, instance: Instance, names: Mapping[str, str]) -> None:
+    approval.module = approval.module or catalog.module_for(approval.process_code)
+    approval.business_id = instance.business_id[:64] or approval.business_id
+    approval.title = instance.title[:255] or approval.title
+    approval.applicant_userid = instance.originator_userid[:128] or approval.applicant_userid
+    approval.applicant_name = names.get(approval.applicant_userid, approval.applicant_userid)[:128]
+    approval.created_at = instance.created_at or approval.created_at
+    approval.approvers = _approvers(instance, names)
+    hidden = catalog.sensitive_components(approval.process_code)
+    approval.form = [
+        {"id": v.id, "name": v.name, "value": runs.MASK if {v.id, v.name} & hidden and v.value else v.value}
+        for v in instance.values
+    ]
+
+
+def _approvers(instance: Instance, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Who decided what, then whose turn it still is."""
+    decided = [
+        {"userid": o.userid, "name": names.get(o.userid, o.userid), "result": o.result.lower(), "at": _iso(o.at)}
+        for o in instance.operations
+        if o.result in DECISIONS and o.userid
+    ]
+    waiting = [
+        {"userid": t.userid, "name": names.get(t.userid, t.userid), "result": None, "at": None}
+        for t in instance.tasks
+        if t.status in {"NEW", "RUNNING"}
+    ]
+    return decided + waiting
+
+
+def _order_once(approval: Approval, instance: Instance) -> None:
+    """Turn the form into a run, or say which field does not fit."""
+    if runs.runs_of_approval(approval.id):
+        return
+    if instance.biz_action != "NONE":
+        _refuse_form(
+            approval,
+            "此审批修改或撤销了另一审批，须由运维人员处理 / it changes or revokes another approval; ask operations",
+        )
+        return
+    try:
+        order = catalog.resolve(approval.process_code, instance.values)
+    except FormRefused as refused:
+        _refuse_form(approval, refused.text)
+        return
+    runs.queue_run(
+        order,
+        Applicant(approval.applicant_userid, approval.applicant_name, _reference(approval)),
+        origin=f"approval:{approval.id}",
+        workspace=f"{order.module[:WORKSPACE_STEM]}-{approval.id}",
+    )
+
+
+def _refuse_form(approval: Approval, reason: str) -> None:
+    approval.move_to(ApprovalStatus.INVALID)
+    approval.error = reason
+    title, text = texts.form_does_not_fit(approval.title, reason)
+    key = f"approval:{approval.id}:invalid"
+    notifications.tell(key, userid=approval.applicant_userid, title=title, text=text)
+    notifications.comment(key, instance_id=approval.instance_id, userid=approval.applicant_userid, text=reason)
+
+
+def _decide(approval: Approval, outcome: ApprovalStatus, at: dt.datetime | None) -> None:
+    if not approval.move_to(outcome):
+        if approval.status == ApprovalStatus.INVALID:
+            approval.finished_at = approval.finished_at or at or now()
+        return
+    approval.finished_at = at or now()
+    agreed = [each for each in approval.approvers if each["result"] == "agree"]
+    for run in runs.runs_of_approval(approval.id):
+        runs.decide(run, approved=outcome == ApprovalStatus.AGREED, approvers=agreed)
+
+
+def _outcome(instance: Instance) -> ApprovalStatus | None:
+    """How it ended; None while it runs. What is neither agreement nor refusal may not lead to anything."""
+    if instance.status in {"NEW", "RUNNING", "PAUSED"}:
+        return None
+    return OUTCOMES.get((instance.status, instance.result), ApprovalStatus.TERMINATED)
+
+
+def _reference(approval: Approval) -> dict[str, Any]:
+    names = ("id", "instance_id", "business_id", "title", "url")
+    return {name: getattr(approval, name) for name in names}
+
+
+def _url(event: InboxEvent) -> str | None:
+    url = event.data.get("url")
+    return url.replace("\\u003d", "=").replace("\\u0026", "&") if isinstance(url, str) and url else None
+
+
+def _iso(at: dt.datetime | None) -> str | None:
+    return at.isoformat().replace("+00:00", "Z") if at else None

@@ -1,0 +1,51 @@
+"""`/dingtalk/callback`: the encrypted events DingTalk pushes."""
+
+import logging
+
+from flask import Blueprint, Flask, Response, current_app, jsonify, request
+
+from opsplatform.adapters.dingtalk_crypto import BadEvent, Event, EventCrypto, normalise, read_query
+from opsplatform.approvals import inbox
+from opsplatform.core.db import transaction
+from opsplatform.core.settings import settings
+
+log = logging.getLogger(__name__)
+
+blueprint = Blueprint("dingtalk", __name__)
+HANDSHAKES = frozenset({"check_url", "check_create_suite_url", "check_update_suite_url"})
+REFUSAL = {"error": "The event was not accepted."}
+
+
+@blueprint.post("/dingtalk/callback")
+def callback() -> tuple[Response, int]:
+    """Check, decrypt, store, answer. Every refusal reads the same: a sender learns nothing from it."""
+    crypto: EventCrypto | None = current_app.extensions["event_crypto"]
+    if crypto is None:
+        log.error("an event was pushed, but DINGTALK_TOKEN, DINGTALK_AES_KEY and an owner key are not set")
+        return jsonify(REFUSAL), 400
+    try:
+        event, owner_key = _read(crypto)
+    except BadEvent as error:
+        log.warning("a pushed event was refused: %s", error.detail)
+        return jsonify(REFUSAL), 400
+    if event.event_type not in HANDSHAKES:
+        with transaction():
+            inbox.receive(event)
+    return jsonify(crypto.answer(owner_key)), 200
+
+
+def register(app: Flask) -> None:
+    """Add the route, with the keys of this installation."""
+    config = settings()
+    token, aes_key = config.dingtalk_token.get_secret_value(), config.dingtalk_aes_key.get_secret_value()
+    ready = token and aes_key and config.dingtalk_owner_keys
+    app.extensions["event_crypto"] = EventCrypto(token, aes_key, config.dingtalk_owner_keys) if ready else None
+    app.register_blueprint(blueprint)
+
+
+def _read(crypto: EventCrypto) -> tuple[Event, str]:
+    signature, timestamp, nonce = read_query(request.args.to_dict(flat=False))
+    text, owner_key = crypto.open(
+        signature=signature, timestamp=timestamp, nonce=nonce, body=request.get_data(cache=False)
+    )
+    return normalise(text), owner_key

@@ -1,0 +1,75 @@
+"""Tell people, once: a notice is a row with a key; a worker sends it, and tries again while that is safe."""
+
+from typing import cast
+
+from sqlalchemy import select
+
+from opsplatform.core import leases
+from opsplatform.core.db import db, epoch, now
+from opsplatform.core.leases import Lease
+from opsplatform.core.queue import enqueue
+from opsplatform.notifications.models import Notice
+
+MOST_ATTEMPTS = 12
+LONGEST_WAIT = 3600.0
+
+
+def comment(key: str, *, instance_id: str, userid: str, text: str) -> None:
+    """Have `text` written under a DingTalk approval, in the name of `userid`."""
+    _queue(Notice(key=f"comment:{key}", channel="comment", instance_id=instance_id, userid=userid, title="", text=text))
+
+
+def tell(key: str, *, userid: str, title: str, text: str) -> None:
+    """Have a work notification sent to `userid`; `text` is DingTalk's markdown."""
+    _queue(Notice(key=f"work:{key}", channel="work", userid=userid, title=title[:255], text=text))
+
+
+def claim(notice_id: int) -> tuple[Notice, Lease] | None:
+    """Take a waiting notice to send it."""
+    lease = leases.claim(
+        Notice, notice_id, Notice.status == "waiting", Notice.next_at <= epoch(), attempts=Notice.attempts + 1
+    )
+    return (cast("Notice", db.session.get(Notice, notice_id)), lease) if lease else None
+
+
+def record_sent(lease: Lease) -> None:
+    """Remember that it was told."""
+    leases.release(lease)
+    notice = _notice(lease)
+    notice.status, notice.sent_at, notice.error = "sent", now(), None
+
+
+def record_failure(lease: Lease, error: str, *, may_repeat: bool) -> None:
+    """Remember why it was not told; try again later when that cannot tell it twice."""
+    leases.release(lease)
+    notice = _notice(lease)
+    notice.error = error
+    if not may_repeat:
+        notice.status = "unsure"
+    elif notice.attempts >= MOST_ATTEMPTS:
+        notice.status = "failed"
+    else:
+        wait = min(2.0**notice.attempts, LONGEST_WAIT)
+        notice.next_at = _clock() + wait
+
+
+def enqueue_waiting(limit: int = 200) -> None:
+    """Wake a worker for every notice that is due."""
+    due = select(Notice.id).where(Notice.status == "waiting", Notice.next_at <= epoch(), leases.free(Notice))
+    for notice_id in db.session.scalars(due.order_by(Notice.id).limit(limit)):
+        enqueue("notifications.send", notice_id=notice_id)
+
+
+def _queue(notice: Notice) -> None:
+    if db.session.scalar(select(Notice.id).where(Notice.key == notice.key)) is None:
+        db.session.add(notice)
+        db.session.flush()  # the job needs the notice's id
+        enqueue("notifications.send", notice_id=notice.id)
+
+
+def _notice(lease: Lease) -> Notice:
+    return cast("Notice", db.session.get(Notice, lease.row_id))
+
+
+def _clock() -> float:
+    return float(db.session.scalar(select(epoch())) or 0.0)

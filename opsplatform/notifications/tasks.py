@@ -1,0 +1,35 @@
+"""Send what waits."""
+
+from opsplatform.adapters.registry import adapters
+from opsplatform.core.db import transaction
+from opsplatform.core.errors import UpstreamError
+from opsplatform.notifications import service
+
+
+def send(notice_id: int) -> None:
+    """Send one notice; whoever comes second finds it taken."""
+    with transaction():
+        taken = service.claim(notice_id)
+        if taken is None:
+            return
+        notice, lease = taken
+        channel, userid, title, text = notice.channel, notice.userid, notice.title, notice.text
+        instance_id = notice.instance_id or ""
+    try:
+        if channel == "comment":
+            adapters().dingtalk.comment(instance_id, text, userid)
+        else:
+            adapters().dingtalk.notify(userid, title, text)
+    except UpstreamError as error:
+        with transaction():
+            # DingTalk drops a work notification with the same text to the same person, so that one may be repeated.
+            service.record_failure(lease, error.message, may_repeat=error.certain or channel == "work")
+        return
+    with transaction():
+        service.record_sent(lease)
+
+
+def sweep() -> None:
+    """Come back to what nobody picked up or what failed for now."""
+    with transaction():
+        service.enqueue_waiting()

@@ -1,0 +1,121 @@
+"""Apply a run: that very plan, once, and record what came of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from opsplatform.core import leases
+from opsplatform.core.errors import Conflict, NoPermission
+from opsplatform.core.leases import Lease
+from opsplatform.inventory import service as inventory
+from opsplatform.notifications import texts
+from opsplatform.runs import planning, service
+from opsplatform.runs.digest import digest_of
+from opsplatform.runs.jobs import Job, read_job
+from opsplatform.runs.models import Run, RunStatus
+from opsplatform.states import service as states
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an apply ended with, as far as it is known.
+
+    Attributes:
+        state: what Terraform left in the folder; None when the state went to the http backend, or nothing was made.
+        error: the first error in plain words; None when all went well.
+        created: what Terraform reported as done, by address, with the id its provider gave.
+    """
+
+    state: bytes | None
+    error: str | None
+    canceled: bool
+    created: dict[str, str | None]
+
+
+def begin(run_id: int) -> Job | None:
+    """Take a run whose plan may be applied, prove that everything is as it was approved, and start the clock.
+
+    Once this is committed the run is `applying`; nothing brings it back, so no second apply can ever start.
+    """
+    lease = leases.claim(Run, run_id, Run.status == RunStatus.APPLY_QUEUED)
+    if lease is None:
+        return None
+    run = service.get(run_id)
+    try:
+        job = read_job(run, lease)
+    except Conflict as error:
+        service.fail(run, f"{error.message} Nothing was applied.")
+        return None
+    trouble = _difference(run, job)
+    if trouble:
+        planning.again(run, trouble)
+        return None
+    if not states.hold(run.workspace, run.id, fence=lease.fence):
+        leases.release(lease)
+        return None
+    run.move_to(RunStatus.APPLYING)
+    service.note(run)
+    return job
+
+
+def finish(lease: Lease, outcome: Outcome) -> None:
+    """Record the state, the inventory and the end of the run."""
+    leases.check(lease)
+    settle(service.get(lease.row_id), outcome)
+
+
+def settle(run: Run, outcome: Outcome) -> None:
+    """Make the record say what exists, whatever happened to the worker."""
+    problem = _store_state(run, outcome)
+    stored = states.latest(run.workspace)
+    found = states.resources_of(stored.content) if stored else []
+    inventory.record(_owner(run), found, orphans=_orphans(outcome, {resource.address for resource in found}))
+    if stored:
+        run.outputs = states.outputs_of(stored.content)
+    if problem or outcome.error:
+        service.fail(run, " ".join(filter(None, [outcome.error, problem])))
+    elif outcome.canceled:
+        service.end(run, RunStatus.CANCELED, by=run.cancel_requested_by, note_text="stopped while applying")
+    else:
+        service.end(run, RunStatus.APPLIED)
+        service.tell(run, "applied", texts.applied(service.facts(run)))
+
+
+def _difference(run: Run, job: Job) -> str | None:
+    """Why the plan that was approved must not be applied; None when everything is as it was."""
+    if job.plan is None:
+        return "The plan that was approved is not there any more; a new one is made."
+    if run.approved_digest != digest_of(job.inputs(job.plan, job.lock)):
+        return "The plan, its module, its variables or the state changed since the approval; a new plan is made."
+    return None
+
+
+def _store_state(run: Run, outcome: Outcome) -> str | None:
+    """Keep what Terraform left; a state that does not fit puts the workspace aside until a person looks at it."""
+    if outcome.state is None:
+        return None
+    try:
+        states.store(run.workspace, outcome.state, run_id=run.id)
+    except (Conflict, NoPermission) as error:
+        states.quarantine(run.workspace, error.message)
+        return f"The state could not be stored: {error.message}"
+    return None
+
+
+def _orphans(outcome: Outcome, in_state: set[str]) -> dict[str, str | None]:
+    """What Terraform said it made and the state does not hold; after a clean end there is none."""
+    if not (outcome.error or outcome.canceled):
+        return {}
+    return {address: made for address, made in outcome.created.items() if address not in in_state}
+
+
+def _owner(run: Run) -> dict[str, Any]:
+    return {
+        "run_id": run.id,
+        "module": run.module,
+        "workspace": run.workspace,
+        "environment": run.environment,
+        "applicant_userid": run.applicant_userid,
+        "applicant_name": run.applicant_name,
+        "approval": run.approval,
+        "approvers": run.approvers,
+    }

@@ -1,0 +1,121 @@
+"""Plan a run: take it, remember what Terraform would do, and decide what that plan may lead to."""
+
+import json
+from typing import Any, cast
+
+from sqlalchemy import and_, or_
+
+from opsplatform.catalog import service as catalog
+from opsplatform.core import leases
+from opsplatform.core.db import db, now
+from opsplatform.core.errors import Conflict
+from opsplatform.core.leases import Lease
+from opsplatform.core.masking import mask_plan
+from opsplatform.core.queue import enqueue
+from opsplatform.notifications import texts
+from opsplatform.runs import files, service
+from opsplatform.runs.digest import digest_of, summarise
+from opsplatform.runs.jobs import Job, read_job
+from opsplatform.runs.models import Run, RunStatus
+from opsplatform.states import service as states
+
+MOST_ATTEMPTS = 5
+
+
+def begin(run_id: int) -> Job | None:
+    """Take a waiting run, or one whose planner died, and its workspace; None when somebody else has it."""
+    lease = leases.claim(
+        Run,
+        run_id,
+        or_(Run.status == RunStatus.PENDING, and_(Run.status == RunStatus.PLANNING, Run.lease_owner.is_not(None))),
+        attempts=Run.attempts + 1,
+    )
+    if lease is None:
+        return None
+    run = service.get(run_id)
+    if not states.hold(run.workspace, run.id, fence=lease.fence):
+        leases.release(lease)  # another run of the workspace goes first and wakes this one when it ends
+        return None
+    if run.attempts > MOST_ATTEMPTS:
+        service.fail(run, f"Planning was interrupted {MOST_ATTEMPTS} times; the run was given up.")
+        return None
+    if run.status == RunStatus.PENDING:
+        run.move_to(RunStatus.PLANNING)
+    run.started_at = run.started_at or now()
+    service.note(run)
+    try:
+        return read_job(run, lease)
+    except Conflict as error:
+        service.fail(run, error.message)
+        return None
+
+
+def use_backend(job: Job, backend: str) -> None:
+    """Remember where the state of this run is kept."""
+    leases.check(job.lease)
+    service.get(job.run_id).backend = backend
+
+
+def finish(job: Job, plan: bytes, lock: bytes, plan_json: dict[str, Any], engine: str) -> None:
+    """Record the plan, show it to the approvers, and go on if the approval is there already."""
+    run = _hold_on(job.lease)
+    summary = summarise(plan_json)
+    limits = catalog.Limits(**job.rules["limits"])
+    refusals = catalog.check_plan(limits, plan_json, actions=DESTROYS if run.kind == "destroy" else None)
+    run.plan_digest = digest_of(job.inputs(plan, lock))
+    run.plan = {**{name: summary[name] for name in PLAN_FACTS}, "digest": run.plan_digest}
+    run.engine = engine
+    masked = mask_plan(plan_json)
+    files.keep(run.id, files.PLAN_JSON, json.dumps(masked, ensure_ascii=False).encode())
+    if refusals:
+        service.fail(run, "The plan is not allowed: " + "; ".join(refusals))
+        return
+    if not (summary["add"] or summary["change"] or summary["destroy"] or summary["outputs_change"]):
+        service.end(run, RunStatus.PLANNED_AND_FINISHED)
+        service.tell(run, "nothing", texts.nothing_to_do(service.facts(run)))
+        return
+    files.keep(run.id, files.PLAN, plan)
+    files.keep(run.id, files.LOCK, lock)
+    run.move_to(RunStatus.PLANNED)
+    leases.release(job.lease)
+    service.note(run)
+    service.comment(run, f"plan:{run.plan_digest[:16]}", texts.plan_ready(service.facts(run)))
+    if run.decision == "approved":
+        _go_on(run)
+
+
+DESTROYS = ("delete",)
+PLAN_FACTS = ("add", "change", "destroy", "summary", "creates_only")
+
+
+def fail(lease: Lease, error: str, *, canceled: bool) -> None:
+    """Planning did not work, or was stopped."""
+    run = _hold_on(lease)
+    if canceled:
+        service.end(run, RunStatus.CANCELED, by=run.cancel_requested_by)
+    else:
+        service.fail(run, error)
+
+
+def again(run: Run, reason: str) -> None:
+    """Send a run back to be planned again, because the plan that was approved cannot be used."""
+    files.drop(run.id, files.PLAN)
+    run.move_to(RunStatus.PENDING)
+    run.lease_owner = run.lease_until = None
+    service.note(run, text=reason)
+    enqueue("runs.plan", run_id=run.id)
+
+
+def _go_on(run: Run) -> None:
+    """The approval came before this plan: apply it only where the offer lets a plan that only creates pass."""
+    if run.plan and run.plan["creates_only"] and run.rules.get("apply_on_agree"):
+        run.approved_digest = run.plan_digest
+        service.queue_apply(run, note_text="a plan that only creates; the offer lets it apply on agreement")
+    else:
+        service.note(run, text="waits for run.confirm: this plan was made after the approval")
+        service.tell(run, f"confirm:{run.plan_digest}"[:60], texts.needs_confirmation(service.facts(run)))
+
+
+def _hold_on(lease: Lease) -> Run:
+    leases.check(lease)
+    return cast("Run", db.session.get(Run, lease.row_id))

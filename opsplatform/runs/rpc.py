@@ -1,0 +1,145 @@
+"""`run.*`: what runs do, did, and may still do."""
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import Field
+
+from opsplatform.core.errors import NotFound
+from opsplatform.core.rpc import Method, caller
+from opsplatform.core.schemas import Cursor, Limit, Page, RowId, ShortText, page
+from opsplatform.runs import files, schemas, service
+from opsplatform.runs.digest import action_of
+from opsplatform.runs.models import Run
+from opsplatform.runs.schemas import LogOut, RunOut, RunPlanOut, WatchOut
+
+Status = Literal[
+    "pending", "planning", "planned", "apply_queued", "applying",
+    "applied", "planned_and_finished", "discarded", "canceled", "errored",
+]  # fmt: skip
+Reason = Annotated[str, Field(min_length=1, max_length=1000)]
+LineNumber = Annotated[int, Field(ge=0, le=2**31 - 1)]
+LineLimit = Annotated[int, Field(ge=1, le=1000)]
+POLL_MS = 1000
+
+
+def list_runs(
+    status: Status | None = None,
+    module: ShortText | None = None,
+    workspace: ShortText | None = None,
+    applicant: ShortText | None = None,
+    limit: Limit = 50,
+    cursor: Cursor | None = None,
+) -> Page[RunOut]:
+    """Runs, newest first."""
+    query = service.find(status=status, module=module, workspace=workspace, applicant=applicant)
+    return cast("Page[RunOut]", page(query, Run.id, limit=limit, cursor=cursor, dump=_dump_all))
+
+
+def get_run(id: RowId) -> RunOut:  # noqa: A002 - the contract's name
+    """One run."""
+    return _dump(service.get(id))
+
+
+def run_log(
+    id: RowId,  # noqa: A002 - the contract's name
+    after: LineNumber | None = None,
+    before: LineNumber | None = None,
+    tail: bool = False,  # noqa: FBT001, FBT002 - a param of the contract
+    limit: LineLimit = 200,
+) -> LogOut:
+    """A part of the log, in order; with `tail` the last lines of it."""
+    run = service.get(id)
+    found = service.log_lines(id, after=after, before=before, limit=limit, tail=tail)
+    last = found[-1].n if found else after or 0
+    done = run.ended and last >= service.progress(id).last_line
+    return cast("LogOut", {"lines": schemas.lines.dump(found), "next_after": last, "done": done})
+
+
+def watch_run(
+    id: RowId,  # noqa: A002 - the contract's name
+    version: LineNumber | None = None,
+    after: LineNumber | None = None,
+    limit: LineLimit = 200,
+) -> WatchOut:
+    """What has changed since `version`, and the log after line `after`."""
+    run, progress = service.get(id), service.progress(id)
+    found = service.log_lines(id, after=after or 0, limit=limit)
+    shown: dict[str, Any] = {"version": progress.version, "log": schemas.lines.dump(found)}
+    if version != progress.version:
+        shown |= {"run": _dump(run), "resources": progress.resources}
+    last = found[-1].n if found else after or 0
+    shown["poll_after_ms"] = None if run.ended and last >= progress.last_line else POLL_MS
+    return cast("WatchOut", shown)
+
+
+def run_plan(id: RowId) -> RunPlanOut:  # noqa: A002 - the contract's name
+    """The plan, resource by resource, sensitive values masked."""
+    run = service.get(id)
+    content = files.fetch(id, files.PLAN_JSON)
+    if content is None:
+        raise NotFound(f"Run {id} has no plan yet.")
+    plan = json.loads(content)
+    changes = [
+        {
+            "address": change["address"],
+            "type": change["type"],
+            "name": change["name"],
+            "action": action_of(change),
+            "before": change["change"].get("before"),
+            "after": change["change"].get("after"),
+        }
+        for change in plan.get("resource_changes", [])
+    ]
+    outputs = {name: change.get("after") for name, change in plan.get("output_changes", {}).items()}
+    return cast("RunPlanOut", {"id": run.id, "plan": run.plan, "resources": changes, "outputs": outputs})
+
+
+def confirm_run(id: RowId, reason: Reason | None = None) -> RunOut:  # noqa: A002 - the contract's name
+    """Let the plan that waits be applied."""
+    return _dump(service.confirm(id, by=caller().username, reason=reason))
+
+
+def discard_run(id: RowId, reason: Reason | None = None) -> RunOut:  # noqa: A002 - the contract's name
+    """Drop the run."""
+    return _dump(service.discard(id, by=caller().username, reason=reason))
+
+
+def cancel_run(id: RowId, reason: Reason | None = None) -> RunOut:  # noqa: A002 - the contract's name
+    """End the run, or have Terraform stopped."""
+    return _dump(service.cancel(id, by=caller().username, reason=reason))
+
+
+def retry_run(id: RowId, reason: Reason | None = None) -> RunOut:  # noqa: A002 - the contract's name
+    """Go on from a run that failed, through a new plan; answers the new run."""
+    return _dump(service.retry(id, by=caller().username, reason=reason))
+
+
+def _dump(run: Run) -> RunOut:
+    permitted = caller()
+    return cast(
+        "RunOut",
+        {
+            **schemas.run.dump(run),
+            "timeline": schemas.steps.dump(service.timeline(run.id)),
+            "actions": [action for action in service.actions(run) if permitted.may(f"run.{action}")],
+        },
+    )
+
+
+def _dump_all(found: Sequence[Run]) -> list[dict[str, Any]]:
+    return [cast("dict[str, Any]", _dump(run)) for run in found]
+
+
+METHODS = (
+    Method("run.list", list_runs),
+    Method("run.get", get_run),
+    Method("run.log", run_log),
+    Method("run.watch", watch_run),
+    Method("run.plan", run_plan),
+    Method("run.confirm", confirm_run, changes=True),
+    Method("run.discard", discard_run, changes=True),
+    Method("run.cancel", cancel_run, changes=True),
+    Method("run.retry", retry_run, changes=True),
+)

@@ -1,0 +1,188 @@
+"""What the worker does for runs: plan, apply, and come back to what was left lying."""
+
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+from opsplatform.adapters.registry import adapters
+from opsplatform.adapters.terraform import Finished
+from opsplatform.adapters.terraform_events import Progress
+from opsplatform.core.db import transaction
+from opsplatform.core.errors import UpstreamError
+from opsplatform.core.leases import heart
+from opsplatform.core.masking import Scrubber
+from opsplatform.core.settings import settings
+from opsplatform.runs import applying, planning, sweeping, workdir
+from opsplatform.runs.applying import Outcome
+from opsplatform.runs.jobs import LARGE, Job
+from opsplatform.runs.watch import RunWatch
+from opsplatform.runs.workdir import Workdir
+
+APPLY_GRACE = 600.0
+SETTLE_GRACE = 60.0
+
+
+def plan(run_id: int) -> None:
+    """Plan one run; whoever comes second finds it taken."""
+    with transaction():
+        job = planning.begin(run_id)
+    if job is None:
+        return
+    folder = workdir.folder_of(settings().data_dir, job.run_id, job.lease.fence)
+    with heart().held(job.lease):
+        try:
+            _plan(job, folder)
+        except (UpstreamError, OSError) as error:
+            with transaction():
+                planning.fail(job.lease, _words(error), canceled=False)
+        finally:
+            folder.remove()
+
+
+def apply(run_id: int) -> None:
+    """Apply one run's plan; whoever comes second finds it taken."""
+    with transaction():
+        job = applying.begin(run_id)
+    if job is None:
+        return
+    folder = workdir.folder_of(settings().data_dir, job.run_id, job.lease.fence)
+    with heart().held(job.lease):
+        watch = _watch(job, folder)
+        try:
+            outcome = _apply(job, folder, watch)
+        except (UpstreamError, OSError) as error:
+            outcome = _outcome(folder, watch.progress, error=_words(error))
+        with transaction():
+            watch.save()
+            applying.finish(job.lease, outcome)
+        folder.remove()
+
+
+def settle(run_id: int) -> None:
+    """Bring a run to its end whose worker died while applying: never again, only what state and journal prove."""
+    with transaction():
+        lease = sweeping.take_abandoned(run_id, platform.node()[:60])
+    if lease is None:
+        return
+    with heart().held(lease):
+        folder = workdir.last_folder_of(settings().data_dir, run_id)
+        process = folder.read_process() if folder else None
+        if process:
+            adapters().terraform.stop_process(*process, grace=SETTLE_GRACE)
+        error = "The worker died while it applied the plan; what exists is recorded, retry goes on from there."
+        outcome = _outcome(folder, _journal(folder), error=error)
+        with transaction():
+            applying.finish(lease, outcome)
+        if folder:
+            folder.remove()
+
+
+def sweep() -> None:
+    """Wake a worker for what nobody picked up."""
+    with transaction():
+        sweeping.sweep()
+
+
+def _plan(job: Job, folder: Workdir) -> None:
+    watch = _watch(job, folder)
+    finished = _run_plan(job, folder, watch)
+    if finished.succeeded and job.backend == "local" and watch.progress.total > LARGE:
+        with transaction():
+            planning.use_backend(job, "http")
+        job = replace(job, backend="http")
+        watch.progress = Progress()
+        finished = _run_plan(job, folder, watch)
+    if not finished.succeeded:
+        with transaction():
+            watch.save()
+            planning.fail(job.lease, finished.first_error, canceled=finished.canceled)
+        return
+    terraform = adapters().terraform
+    plan_json = terraform.show_plan(
+        folder.module, folder.plan, env=_environment(job, folder), timeout=_limit(job, "plan_seconds")
+    )
+    lock = folder.module / workdir.LOCK_FILE
+    lock_bytes = lock.read_bytes() if lock.is_file() else b""
+    with transaction():
+        watch.save()
+        planning.finish(job, folder.plan.read_bytes(), lock_bytes, plan_json, terraform.version())
+
+
+def _run_plan(job: Job, folder: Workdir, watch: RunWatch) -> Finished:
+    workdir.render(folder, job.module_files, variables=job.variables, backend=job.backend, state=job.state)
+    _copy_lock(job, folder)
+    return adapters().terraform.plan(
+        folder.module,
+        var_file=folder.variables,
+        out=folder.plan,
+        env=_environment(job, folder),
+        timeout=_limit(job, "plan_seconds"),
+        watch=watch,
+        destroy=job.kind == "destroy",
+    )
+
+
+def _apply(job: Job, folder: Workdir, watch: RunWatch) -> Outcome:
+    workdir.render(folder, job.module_files, variables=job.variables, backend=job.backend, state=job.state)
+    workdir.write_private(folder.plan, job.plan or b"")
+    _copy_lock(job, folder)
+    finished = adapters().terraform.apply(
+        folder.module,
+        folder.plan,
+        env=_environment(job, folder),
+        timeout=_limit(job, "apply_seconds"),
+        grace=APPLY_GRACE,
+        watch=watch,
+    )
+    canceled = finished.canceled and not finished.succeeded
+    error = None if finished.succeeded or canceled else finished.first_error
+    return _outcome(folder, watch.progress, error=error, canceled=canceled)
+
+
+def _copy_lock(job: Job, folder: Workdir) -> None:
+    """Give the run the provider hashes its module version was initialised with."""
+    lock = _warm(job) / workdir.LOCK_FILE
+    if lock.is_file():
+        (folder.module / workdir.LOCK_FILE).write_bytes(lock.read_bytes())
+
+
+def _warm(job: Job) -> Path:
+    terraform = adapters().terraform
+    key = f"{job.warm_key}-{terraform.version()}"
+    return workdir.warm(terraform, settings().data_dir, key, job.module_files, job.backend)
+
+
+def _environment(job: Job, folder: Workdir) -> dict[str, str]:
+    """What Terraform sees: nothing of ours but the environment's credentials and the way to its state."""
+    extra = settings().terraform_environment(job.environment)
+    if job.backend == "http":
+        address = f"{settings().own_url}/terraform/state/{job.workspace}"
+        extra |= {f"TF_HTTP_{name}ADDRESS": address for name in ("", "LOCK_", "UNLOCK_")}
+        extra |= {"TF_HTTP_USERNAME": str(job.run_id), "TF_HTTP_PASSWORD": job.credential}
+    return adapters().terraform.environment(folder.root, data_dir=_warm(job) / ".terraform", extra=extra)
+
+
+def _watch(job: Job, folder: Workdir) -> RunWatch:
+    secrets = [*job.secrets, *settings().terraform_environment(job.environment).values(), job.credential]
+    return RunWatch(job.lease, Scrubber(secrets), workdir=folder, mirror=job.backend == "local")
+
+
+def _outcome(folder: Workdir | None, progress: Progress, *, error: str | None, canceled: bool = False) -> Outcome:
+    state = folder.read_state() if folder else None
+    return Outcome(state=state, error=error, canceled=canceled, created=progress.created())
+
+
+def _journal(folder: Workdir | None) -> Progress:
+    """What Terraform had said before its worker died."""
+    progress = Progress()
+    for line in folder.read_output() if folder else ():
+        progress.take(line)
+    return progress
+
+
+def _limit(job: Job, name: str) -> float:
+    return float(job.rules["limits"][name])
+
+
+def _words(error: UpstreamError | OSError) -> str:
+    return error.message if isinstance(error, UpstreamError) else f"The working folder cannot be used: {error.strerror}"
