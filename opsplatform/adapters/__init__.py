@@ -1,0 +1,1 @@
+"""Protocols of outside systems: no tables, no rules, no Flask request."""

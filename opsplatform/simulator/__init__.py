@@ -1,0 +1,1 @@
+"""A local DingTalk for the demo, tests and front-end developers."""
