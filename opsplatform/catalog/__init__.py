@@ -1,0 +1,1 @@
+"""Modules, their typed inputs and their DingTalk binding."""
