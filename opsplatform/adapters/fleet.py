@@ -57,6 +57,18 @@ class Fleet:
         """The process id of each child."""
         return {name: child.pid for name, child in self._children.items()}
 
+    def wait(self, name: str, seconds: float) -> int:
+        """The code a child ends with; UpstreamError when it does not end in time."""
+        try:
+            return self._children[name].wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise UpstreamError("opsplatform", f"the process {name} did not end within {seconds} s") from error
+
+    def stop_one(self, name: str) -> int:
+        """Ask one child to end, and wait for it; answers its code."""
+        self._children[name].send_signal(signal.SIGTERM)
+        return self.wait(name, STOP_SECONDS)
+
     def stop(self) -> None:
         """Ask every child to end, and make it when it does not in time."""
         for child in self._children.values():
