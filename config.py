@@ -15,13 +15,15 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from opsplatform.core.errors import OpsError
+
 SHORTEST_SECRET_KEY = 32
 SEAL_KEY_BYTES = 32
 WELL_KNOWN_KEYS = frozenset({"dev", "secret", "changeme", "change-me", "secret-key", "you-will-never-guess"})
 TERRAFORM_ENV_PREFIX = "TERRAFORM_ENV_"
 
 
-class ConfigError(Exception):
+class ConfigError(OpsError):
     """A setting is missing or wrong; the text says which and what to do."""
 
 

@@ -1,44 +1,60 @@
 #!/usr/bin/env python
-"""The admin's commands. `python manage.py --help` lists them; each has its own `--help`."""
+"""The admin's commands. `python manage.py --help` lists them; each has its own `--help`.
 
+Commands import what they need when they run: `serve` only watches other processes and stays small.
+"""
+
+import importlib
 import os
 import sys
+import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
-from flask.cli import FlaskGroup, with_appcontext
 
-from config import ConfigError, load_config
 from opsplatform.core.errors import OpsError
 
+if TYPE_CHECKING:
+    from flask import Flask
+
 HERE = Path(__file__).parent
+LAZY_GROUPS = {
+    "db": ("flask_migrate.cli", "db", "Database migrations: upgrade, downgrade, current, …"),
+    "module": ("opsplatform.catalog.cli", "module_cli", "Look at the modules of the catalogue."),
+}
 
 
-def _create_app() -> object:
-    from flask_migrate import Migrate  # noqa: PLC0415 - only commands need it
+class Admin(click.Group):
+    """The commands of this file, and groups of commands that stand elsewhere."""
 
-    from opsplatform.app import create_app  # noqa: PLC0415 - heavy; `serve` does without
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command, those of other packages too."""
+        return sorted([*super().list_commands(ctx), *LAZY_GROUPS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported when it is asked for."""
+        if cmd_name not in LAZY_GROUPS:
+            return super().get_command(ctx, cmd_name)
+        module, name, text = LAZY_GROUPS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), name)
+        command.help = text
+        return command
+
+
+def create_app() -> "Flask":
+    """The application, with the means to migrate its database."""
+    from flask_migrate import Migrate  # noqa: PLC0415
+
+    from opsplatform.app import create_app as create  # noqa: PLC0415
     from opsplatform.core.db import db  # noqa: PLC0415
 
-    app = create_app(load_config())
-    Migrate(app, db, directory=str(HERE / "migrations"), render_as_batch=True, compare_type=True)
+    app = create()
+    Migrate(app, db, directory=str(HERE / "migrations"))
     return app
 
 
-class Admin(FlaskGroup):
-    """Errors a person can mend end with one sentence and a code, not with a traceback."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's signature
-        """Run a command."""
-        try:
-            return super().main(*args, **kwargs)
-        except (ConfigError, OpsError) as error:
-            click.echo(str(error), err=True)
-            sys.exit(1)
-
-
-@click.group(cls=Admin, create_app=_create_app, add_default_commands=False, load_dotenv=False)
+@click.group(cls=Admin)
 def cli() -> None:
     """Commands of opsplatform."""
 
@@ -46,6 +62,8 @@ def cli() -> None:
 @cli.command()
 def run() -> None:
     """Serve the web part (gunicorn)."""
+    from config import load_config  # noqa: PLC0415
+
     config = load_config()
     command = [
         sys.executable, "-m", "gunicorn", "opsplatform.wsgi:app",
@@ -57,39 +75,53 @@ def run() -> None:
         "--keep-alive", "75",
         "--log-level", "warning",
     ]  # fmt: skip
+    click.echo(f"opsplatform: {config.own_url}")
     os.chdir(HERE)
     os.execv(sys.executable, command)  # noqa: S606 - this very interpreter, our own arguments
 
 
 @cli.command()
 @click.option("--threads", type=click.IntRange(1, 256), help="How many jobs at once; OPS_WORKER_THREADS otherwise.")
-@with_appcontext
-def worker(threads: int | None) -> None:
+@click.option("--scheduler", is_flag=True, help="Enqueue periodic work as well, as `scheduler` does.")
+def worker(threads: int | None, *, scheduler: bool) -> None:
     """Run jobs: events, plans, applies, notices."""
-    from flask import current_app  # noqa: PLC0415
+    from opsplatform.app import SCHEDULE  # noqa: PLC0415
+    from opsplatform.app import create_app as create  # noqa: PLC0415
+    from opsplatform.core.queue import run_scheduler  # noqa: PLC0415
 
-    from opsplatform.core.settings import settings  # noqa: PLC0415
-
-    current_app.extensions["queue"].work(threads or settings().ops_worker_threads)
+    app = create()
+    if scheduler:
+        threading.Thread(target=run_scheduler, args=(app, SCHEDULE, threading.Event()), daemon=True).start()
+    app.extensions["queue"].work(threads or app.extensions["settings"].ops_worker_threads)
 
 
 @cli.command()
-@with_appcontext
 def scheduler() -> None:
     """Enqueue periodic work; several schedulers do no harm."""
-    from flask import current_app  # noqa: PLC0415
-
     from opsplatform.adapters.fleet import stopped_by_signal  # noqa: PLC0415
     from opsplatform.app import SCHEDULE  # noqa: PLC0415
+    from opsplatform.app import create_app as create  # noqa: PLC0415
     from opsplatform.core.queue import run_scheduler  # noqa: PLC0415
 
-    run_scheduler(current_app._get_current_object(), SCHEDULE, stopped_by_signal())  # type: ignore[attr-defined]  # noqa: SLF001
+    stop = stopped_by_signal()
+    run_scheduler(create(), SCHEDULE, stop)
+
+
+@cli.command()
+def serve() -> None:
+    """Serve web, worker and scheduler in one terminal; Ctrl-C stops all."""
+    from opsplatform.adapters.fleet import Fleet, stopped_by_signal  # noqa: PLC0415
+
+    stop = stopped_by_signal()
+    fleet = Fleet(HERE)
+    for name, *options in (("run",), ("worker", "--scheduler")):
+        fleet.start(name, [sys.executable, "manage.py", name, *options])
+    sys.exit(fleet.watch(stop))
 
 
 @cli.command("create-admin")
 @click.argument("username")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of asking for it.")
-@with_appcontext
 def create_admin(username: str, *, password_stdin: bool) -> None:
     """Create an administrator."""
     from opsplatform.accounts import service as accounts  # noqa: PLC0415
@@ -97,18 +129,18 @@ def create_admin(username: str, *, password_stdin: bool) -> None:
 
     asked = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
     password = asked if asked is not None else click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    with transaction():
+    with create_app().app_context(), transaction():
         accounts.create_admin(username, password)
     click.echo(f"{username} may do everything now.")
 
 
 @cli.command()
-@with_appcontext
 def doctor() -> None:
     """Look at settings, database, queue, Terraform, modules and DingTalk, and say what to do."""
     from opsplatform.doctor import examine  # noqa: PLC0415
 
-    findings = examine()
+    with create_app().app_context():
+        findings = examine()
     for finding in findings:
         sign = {True: "ok  ", False: "FAIL", None: "-   "}[finding.ok]
         click.echo(f"{sign} {finding.part}: {finding.text}")
@@ -118,9 +150,10 @@ def doctor() -> None:
 
 @cli.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True)
-@click.option("--callback-url", default="", help="Where events go; else subscribe with the /sim/subscribe call.")
-def simulator(port: int, callback_url: str) -> None:
+@click.option("--callback-url", help="Where events go; the platform of these settings otherwise.")
+def simulator(port: int, callback_url: str | None) -> None:
     """Serve a local DingTalk for trying the platform and for front-end developers."""
+    from config import load_config  # noqa: PLC0415
     from opsplatform.core.logs import set_up_logs  # noqa: PLC0415
     from opsplatform.simulator.server import serve as serve_simulator  # noqa: PLC0415
 
@@ -140,20 +173,22 @@ def demo(*, keep: bool, port: int | None) -> None:
     run_demo(keep=keep, port=port)
 
 
-@cli.command()
-def serve() -> None:
-    """Serve web, worker and scheduler in one terminal; Ctrl-C stops all."""
-    from opsplatform.adapters.fleet import Fleet, stopped_by_signal  # noqa: PLC0415
-
-    config = load_config()
-    fleet = Fleet(HERE)
-    for name in ("run", "worker", "scheduler"):
-        fleet.start(name, [sys.executable, "manage.py", name])
-    click.echo(f"opsplatform: {config.own_url} (Ctrl-C stops)")
-    sys.exit(fleet.watch(stopped_by_signal()))
+def main() -> None:
+    """Run a command."""
+    words = sys.argv[1:]
+    try:
+        cli.main(words, prog_name="manage.py", obj=_script_info() if words[:1] and words[0] in LAZY_GROUPS else None)
+    except OpsError as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
 
 
-cli.params = []  # the application and its settings are found without options
+def _script_info() -> object:
+    """What Flask's own commands find the application by."""
+    from flask.cli import ScriptInfo  # noqa: PLC0415
+
+    return ScriptInfo(create_app=create_app)
+
 
 if __name__ == "__main__":
-    cli()
+    main()

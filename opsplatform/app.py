@@ -14,6 +14,7 @@ from opsplatform.approvals import rpc as approvals_rpc
 from opsplatform.approvals import tasks as approvals_tasks
 from opsplatform.approvals import views as approvals_views
 from opsplatform.catalog import rpc as catalog_rpc
+from opsplatform.catalog import tasks as catalog_tasks
 from opsplatform.core import health, logs
 from opsplatform.core.db import init_db
 from opsplatform.core.queue import Periodic, Queue, Task
@@ -41,6 +42,7 @@ VIEWS: tuple[Callable[[Flask], None], ...] = (health.register, approvals_views.r
 TASKS: dict[str, Task] = {
     "approvals.handle_event": approvals_tasks.handle_event,
     "approvals.sweep": approvals_tasks.sweep,
+    **catalog_tasks.TASKS,
     "notifications.send": notifications_tasks.send,
     "notifications.sweep": notifications_tasks.sweep,
     "runs.apply": runs_tasks.apply,
@@ -51,6 +53,7 @@ TASKS: dict[str, Task] = {
 
 SCHEDULE = [
     Periodic("approvals.sweep", seconds=2),
+    Periodic("catalog.read_modules", seconds=30),
     Periodic("notifications.sweep", seconds=2),
     Periodic("runs.sweep", seconds=2),
 ]

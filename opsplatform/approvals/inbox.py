@@ -1,7 +1,6 @@
 """The inbox: every event DingTalk pushes is stored once, handled, and stamped."""
 
 from collections.abc import Sequence
-from typing import cast
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -91,4 +90,4 @@ def due() -> Sequence[int]:
 
 
 def _event(lease: Lease) -> InboxEvent:
-    return cast("InboxEvent", db.session.get(InboxEvent, lease.row_id))
+    return db.session.get_one(InboxEvent, lease.row_id)

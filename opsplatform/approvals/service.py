@@ -73,9 +73,7 @@ def get(approval_id: int) -> Approval:
     return approval
 
 
-def find(
-    *, status: str | None = None, applicant: str | None = None, module: str | None = None
-) -> Select[Approval]:
+def find(*, status: str | None = None, applicant: str | None = None, module: str | None = None) -> Select[Approval]:
     """The approvals that match; the caller pages through them."""
     wanted = {Approval.status: status, Approval.applicant_userid: applicant, Approval.module: module}
     return select(Approval).where(*(column == value for column, value in wanted.items() if value is not None))
@@ -130,7 +128,7 @@ def _take_facts(approval: Approval, instance: Instance, names: Mapping[str, str]
     approval.approvers = _approvers(instance, names)
     hidden = catalog.sensitive_components(approval.process_code)
     approval.form = [
-        {"id": v.id, "name": v.name, "value": runs.MASK if {v.id, v.name} & hidden and v.value else v.value}
+        {"id": v.id, "name": v.name, "value": runs.MASK if {v.id, v.name, v.biz_alias} & hidden and v.value else v.value}
         for v in instance.values
     ]
 

@@ -10,6 +10,7 @@ from flask_marshmallow import Marshmallow
 from marshmallow import fields
 from pydantic import Field
 from sqlalchemy import Select
+from sqlalchemy.orm import InstrumentedAttribute
 from typing_extensions import TypedDict
 
 from opsplatform.core.db import db
@@ -41,11 +42,11 @@ class Moment(fields.Field[dt.datetime]):
 
 def page(
     query: Select[Any],
-    key: Any,
+    key: InstrumentedAttribute[int],
     *,
     limit: int,
     cursor: str | None,
-    dump: Callable[[Sequence[Any]], list[Any]],  # noqa: ANN401 - a mapped column
+    dump: Callable[[Sequence[Any]], list[Any]],
 ) -> dict[str, Any]:
     """The newest `limit` rows below the cursor; `key` is the unique, growing column they are ordered by.
 

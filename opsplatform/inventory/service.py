@@ -25,15 +25,29 @@ class Found(Protocol):
     """A resource as a state holds it; sensitive attributes are masked already."""
 
     @property
-    def address(self) -> str: ...
+    def address(self) -> str:
+        """Its place in the module."""
+        ...
+
     @property
-    def type(self) -> str: ...
+    def type(self) -> str:
+        """Terraform's type."""
+        ...
+
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its name in the module."""
+        ...
+
     @property
-    def provider_id(self) -> str | None: ...
+    def provider_id(self) -> str | None:
+        """Its id at the provider."""
+        ...
+
     @property
-    def attributes(self) -> dict[str, Any]: ...
+    def attributes(self) -> dict[str, Any]:
+        """Its attributes, sensitive ones masked."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Tell people, once: a notice is a row with a key; a worker sends it, and tries again while that is safe."""
 
-from typing import cast
-
 from sqlalchemy import select
 
 from opsplatform.core import leases
@@ -29,7 +27,7 @@ def claim(notice_id: int) -> tuple[Notice, Lease] | None:
     lease = leases.claim(
         Notice, notice_id, Notice.status == "waiting", Notice.next_at <= epoch(), attempts=Notice.attempts + 1
     )
-    return (cast("Notice", db.session.get(Notice, notice_id)), lease) if lease else None
+    return (_notice(lease), lease) if lease else None
 
 
 def record_sent(lease: Lease) -> None:
@@ -68,7 +66,7 @@ def _queue(notice: Notice) -> None:
 
 
 def _notice(lease: Lease) -> Notice:
-    return cast("Notice", db.session.get(Notice, lease.row_id))
+    return db.session.get_one(Notice, lease.row_id)
 
 
 def _clock() -> float:

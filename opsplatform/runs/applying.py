@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opsplatform.core import leases
-from opsplatform.core.errors import Conflict, NoPermission
+from opsplatform.core.errors import Conflict, NoPermission, NotFound
 from opsplatform.core.leases import Lease
 from opsplatform.inventory import service as inventory
 from opsplatform.notifications import texts
@@ -43,6 +43,9 @@ def begin(run_id: int) -> Job | None:
     try:
         job = read_job(run, lease)
     except Conflict as error:
+        planning.again(run, error.message)
+        return None
+    except NotFound as error:
         service.fail(run, f"{error.message} Nothing was applied.")
         return None
     trouble = _difference(run, job)

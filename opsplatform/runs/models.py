@@ -62,9 +62,7 @@ class Run(Leased, Base):
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    origin: Mapped[str] = mapped_column(
-        String(80), unique=True
-    )  # what called for this run; makes a second one impossible
+    origin: Mapped[str] = mapped_column(String(80), unique=True)  # what called for it; makes a second one impossible
     kind: Mapped[str] = mapped_column(String(10), default="create")
     status: Mapped[str] = mapped_column(String(24), default=RunStatus.PENDING)
     workspace: Mapped[str] = mapped_column(String(63))

@@ -1,14 +1,14 @@
 """Plan a run: take it, remember what Terraform would do, and decide what that plan may lead to."""
 
 import json
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import and_, or_
 
 from opsplatform.catalog import service as catalog
 from opsplatform.core import leases
 from opsplatform.core.db import db, now
-from opsplatform.core.errors import Conflict
+from opsplatform.core.errors import Conflict, NotFound
 from opsplatform.core.leases import Lease
 from opsplatform.core.masking import mask_plan
 from opsplatform.core.queue import enqueue
@@ -44,8 +44,9 @@ def begin(run_id: int) -> Job | None:
     run.started_at = run.started_at or now()
     service.note(run)
     try:
+        _take_version(run)
         return read_job(run, lease)
-    except Conflict as error:
+    except (Conflict, NotFound) as error:
         service.fail(run, error.message)
         return None
 
@@ -116,6 +117,17 @@ def _go_on(run: Run) -> None:
         service.tell(run, f"confirm:{run.plan_digest}"[:60], texts.needs_confirmation(service.facts(run)))
 
 
+def _take_version(run: Run) -> None:
+    """Plan the module as it is now. A version nobody has approved a plan of never applies by itself."""
+    current = catalog.current_version(run.module)
+    if current == run.module_version:
+        return
+    service.note(run, text=f"the module was changed since it was ordered; planning version {current[:16]}")
+    run.module_version = current
+    if run.decision == "approved":
+        run.rules = {**run.rules, "apply_on_agree": False}
+
+
 def _hold_on(lease: Lease) -> Run:
     leases.check(lease)
-    return cast("Run", db.session.get(Run, lease.row_id))
+    return db.session.get_one(Run, lease.row_id)

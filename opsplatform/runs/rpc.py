@@ -9,9 +9,9 @@ from pydantic import Field
 from opsplatform.core.errors import NotFound
 from opsplatform.core.rpc import Method, caller
 from opsplatform.core.schemas import Cursor, Limit, Page, RowId, ShortText, page
-from opsplatform.runs import files, schemas, service
+from opsplatform.runs import files, queries, schemas, service
 from opsplatform.runs.digest import action_of
-from opsplatform.runs.models import Run
+from opsplatform.runs.models import Run, RunStep
 from opsplatform.runs.schemas import LogOut, RunOut, RunPlanOut, WatchOut
 
 Status = Literal[
@@ -33,7 +33,7 @@ def list_runs(
     cursor: Cursor | None = None,
 ) -> Page[RunOut]:
     """Runs, newest first."""
-    query = service.find(status=status, module=module, workspace=workspace, applicant=applicant)
+    query = queries.find(status=status, module=module, workspace=workspace, applicant=applicant)
     return cast("Page[RunOut]", page(query, Run.id, limit=limit, cursor=cursor, dump=_dump_all))
 
 
@@ -51,9 +51,9 @@ def run_log(
 ) -> LogOut:
     """A part of the log, in order; with `tail` the last lines of it."""
     run = service.get(id)
-    found = service.log_lines(id, after=after, before=before, limit=limit, tail=tail)
+    found = queries.log_lines(id, after=after, before=before, limit=limit, tail=tail)
     last = found[-1].n if found else after or 0
-    done = run.ended and last >= service.progress(id).last_line
+    done = run.ended and last >= queries.progress(id).last_line
     return cast("LogOut", {"lines": schemas.lines.dump(found), "next_after": last, "done": done})
 
 
@@ -64,8 +64,8 @@ def watch_run(
     limit: LineLimit = 200,
 ) -> WatchOut:
     """What has changed since `version`, and the log after line `after`."""
-    run, progress = service.get(id), service.progress(id)
-    found = service.log_lines(id, after=after or 0, limit=limit)
+    run, progress = service.get(id), queries.progress(id)
+    found = queries.log_lines(id, after=after or 0, limit=limit)
     shown: dict[str, Any] = {"version": progress.version, "log": schemas.lines.dump(found)}
     if version != progress.version:
         shown |= {"run": _dump(run), "resources": progress.resources}
@@ -117,19 +117,18 @@ def retry_run(id: RowId, reason: Reason | None = None) -> RunOut:  # noqa: A002 
 
 
 def _dump(run: Run) -> RunOut:
+    return _dump_all([run])[0]
+
+
+def _dump_all(found: Sequence[Run]) -> list[RunOut]:
+    timelines = queries.timelines([run.id for run in found])
+    return [_dump_one(run, timelines[run.id]) for run in found]
+
+
+def _dump_one(run: Run, timeline: Sequence[RunStep]) -> RunOut:
     permitted = caller()
-    return cast(
-        "RunOut",
-        {
-            **schemas.run.dump(run),
-            "timeline": schemas.steps.dump(service.timeline(run.id)),
-            "actions": [action for action in service.actions(run) if permitted.may(f"run.{action}")],
-        },
-    )
-
-
-def _dump_all(found: Sequence[Run]) -> list[dict[str, Any]]:
-    return [cast("dict[str, Any]", _dump(run)) for run in found]
+    actions = [action for action in service.actions(run) if permitted.may(f"run.{action}")]
+    return cast("RunOut", {**schemas.run.dump(run), "timeline": schemas.steps.dump(timeline), "actions": actions})
 
 
 METHODS = (

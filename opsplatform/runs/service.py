@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import load_only
 
 from opsplatform.catalog.service import Order
@@ -16,7 +16,7 @@ from opsplatform.notifications import service as notifications
 from opsplatform.notifications import texts
 from opsplatform.runs import files
 from opsplatform.runs.digest import short
-from opsplatform.runs.models import Run, RunLogLine, RunProgress, RunStatus, RunStep
+from opsplatform.runs.models import Run, RunProgress, RunStatus, RunStep
 from opsplatform.states import service as states
 
 APPLY_FIRST = 10
@@ -138,7 +138,7 @@ def retry(run_id: int, *, by: str, reason: str | None) -> Run:
         approvers=old.approvers,
         **{name: getattr(old, name) for name in COPIED},
     )
-    run.rules = {**old.rules, "apply_on_agree": False}  # what is left behind has to be looked at
+    run.rules = _rules_of_retry(old.rules)
     db.session.add(run)
     db.session.flush()
     files.keep(run.id, files.VARIABLES, files.fetch(old.id, files.VARIABLES) or b"{}")
@@ -176,14 +176,6 @@ def ids_by_approval(approval_ids: Sequence[int]) -> dict[int, list[int]]:
     return found
 
 
-def find(
-    *, status: str | None = None, module: str | None = None, workspace: str | None = None, applicant: str | None = None
-) -> Select[Run]:
-    """The runs that match; the caller pages through them."""
-    wanted = {Run.status: status, Run.module: module, Run.workspace: workspace, Run.applicant_userid: applicant}
-    return select(Run).where(*(column == value for column, value in wanted.items() if value is not None))
-
-
 def actions(run: Run) -> list[str]:
     """What may be done with a run as it stands."""
     if run.ended:
@@ -194,30 +186,6 @@ def actions(run: Run) -> list[str]:
     if run.status == RunStatus.PLANNED and run.decision == "approved":
         possible.append("confirm")
     return possible
-
-
-def timeline(run_id: int) -> Sequence[RunStep]:
-    """What happened to a run, in order."""
-    return db.session.scalars(select(RunStep).where(RunStep.run_id == run_id).order_by(RunStep.id)).all()
-
-
-def log_lines(
-    run_id: int, *, after: int | None = None, before: int | None = None, limit: int = 200, tail: bool = False
-) -> Sequence[RunLogLine]:
-    """Lines with `after < n < before`, in order; with `tail` the last ones of them."""
-    query = select(RunLogLine).where(RunLogLine.run_id == run_id)
-    if after is not None:
-        query = query.where(RunLogLine.n > after)
-    if before is not None:
-        query = query.where(RunLogLine.n < before)
-    order = RunLogLine.n.desc() if tail else RunLogLine.n
-    lines = db.session.scalars(query.order_by(order).limit(limit)).all()
-    return lines[::-1] if tail else lines
-
-
-def progress(run_id: int) -> RunProgress:
-    """What a viewer polls."""
-    return cast("RunProgress", db.session.get(RunProgress, run_id))
 
 
 def touch(run_id: int) -> None:
@@ -292,6 +260,12 @@ def facts(run: Run) -> dict[str, Any]:
 def variables_file(variables: dict[str, Any]) -> bytes:
     """The variables as Terraform reads them: one JSON file; a string in it is only ever a string."""
     return json.dumps(variables, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _rules_of_retry(rules: dict[str, Any]) -> dict[str, Any]:
+    """Always look before applying; what was left half-made may be destroyed to be made again."""
+    limits = rules["limits"]
+    return {**rules, "apply_on_agree": False, "limits": {**limits, "actions": sorted({*limits["actions"], "delete"})}}
 
 
 def _cannot(run: Run, what: str) -> Conflict:

@@ -149,17 +149,22 @@ def _copy_lock(job: Job, folder: Workdir) -> None:
 def _warm(job: Job) -> Path:
     terraform = adapters().terraform
     key = f"{job.warm_key}-{terraform.version()}"
-    return workdir.warm(terraform, settings().data_dir, key, job.module_files, job.backend)
+    return workdir.warm(terraform, settings().data_dir, key, job.module_files, state_env=_state_environment(job))
 
 
 def _environment(job: Job, folder: Workdir) -> dict[str, str]:
     """What Terraform sees: nothing of ours but the environment's credentials and the way to its state."""
-    extra = settings().terraform_environment(job.environment)
-    if job.backend == "http":
-        address = f"{settings().own_url}/terraform/state/{job.workspace}"
-        extra |= {f"TF_HTTP_{name}ADDRESS": address for name in ("", "LOCK_", "UNLOCK_")}
-        extra |= {"TF_HTTP_USERNAME": str(job.run_id), "TF_HTTP_PASSWORD": job.credential}
+    extra = {**settings().terraform_environment(job.environment), **_state_environment(job)}
     return adapters().terraform.environment(folder.root, data_dir=_warm(job) / ".terraform", extra=extra)
+
+
+def _state_environment(job: Job) -> dict[str, str]:
+    """The way to the state of a run that keeps it with us; empty when it is kept in the folder."""
+    if job.backend == "local":
+        return {}
+    address = f"{settings().own_url}/terraform/state/{job.workspace}"
+    addresses = {f"TF_HTTP_{name}ADDRESS": address for name in ("", "LOCK_", "UNLOCK_")}
+    return {**addresses, "TF_HTTP_USERNAME": str(job.run_id), "TF_HTTP_PASSWORD": job.credential}
 
 
 def _watch(job: Job, folder: Workdir) -> RunWatch:

@@ -8,7 +8,7 @@
 
 import fcntl
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,8 +117,13 @@ def write_module(folder: Path, files: ModuleFiles, backend: str) -> None:
         (folder / "opsplatform_backend.tf").write_bytes(HTTP_BACKEND)
 
 
-def warm(terraform: Terraform, data_dir: Path, key: str, files: ModuleFiles, backend: str) -> Path:
-    """The initialised folder of a module version, made on first use; raises UpstreamError when init fails."""
+def warm(terraform: Terraform, data_dir: Path, key: str, files: ModuleFiles, *, state_env: Mapping[str, str]) -> Path:
+    """The initialised folder of a module version, made on first use; raises UpstreamError when init fails.
+
+    `state_env` is the way to the http backend, or empty for the local one. Terraform writes none of it into the
+    folder, so that every run can use it.
+    """
+    backend = "http" if state_env else "local"
     folder = data_dir / "warm" / f"{key}-{backend}"
     ready = folder / ".ready"
     if ready.is_file():
@@ -129,9 +134,8 @@ def warm(terraform: Terraform, data_dir: Path, key: str, files: ModuleFiles, bac
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
         write_module(folder, files, backend)
-        finished = terraform.init(
-            folder, env=terraform.environment(folder, data_dir=None, extra={}), timeout=INIT_SECONDS
-        )
+        env = terraform.environment(folder, data_dir=None, extra=state_env)
+        finished = terraform.init(folder, env=env, timeout=INIT_SECONDS)
         if finished.code != 0:
             raise UpstreamError("terraform", f"terraform init: {finished.first_error}")
         ready.touch()

@@ -1,0 +1,44 @@
+"""Look runs up: lists, timelines, logs, progress."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sqlalchemy import Select, select
+
+from opsplatform.core.db import db
+from opsplatform.runs.models import Run, RunLogLine, RunProgress, RunStep
+
+
+def find(
+    *, status: str | None = None, module: str | None = None, workspace: str | None = None, applicant: str | None = None
+) -> Select[Run]:
+    """The runs that match; the caller pages through them."""
+    wanted = {Run.status: status, Run.module: module, Run.workspace: workspace, Run.applicant_userid: applicant}
+    return select(Run).where(*(column == value for column, value in wanted.items() if value is not None))
+
+
+def timelines(run_ids: Sequence[int]) -> dict[int, list[RunStep]]:
+    """What happened to each of these runs, in order."""
+    found: dict[int, list[RunStep]] = defaultdict(list)
+    for step in db.session.scalars(select(RunStep).where(RunStep.run_id.in_(run_ids)).order_by(RunStep.id)):
+        found[step.run_id].append(step)
+    return found
+
+
+def log_lines(
+    run_id: int, *, after: int | None = None, before: int | None = None, limit: int = 200, tail: bool = False
+) -> Sequence[RunLogLine]:
+    """Lines with `after < n < before`, in order; with `tail` the last ones of them."""
+    query = select(RunLogLine).where(RunLogLine.run_id == run_id)
+    if after is not None:
+        query = query.where(RunLogLine.n > after)
+    if before is not None:
+        query = query.where(RunLogLine.n < before)
+    order = RunLogLine.n.desc() if tail else RunLogLine.n
+    lines = db.session.scalars(query.order_by(order).limit(limit)).all()
+    return lines[::-1] if tail else lines
+
+
+def progress(run_id: int) -> RunProgress:
+    """What a viewer polls."""
+    return db.session.get_one(RunProgress, run_id)
