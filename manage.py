@@ -163,6 +163,15 @@ def simulator(port: int, callback_url: str | None) -> None:
     serve_simulator(port=port, callback_url=callback_url or f"{config.own_url}/dingtalk/callback")
 
 
+@cli.command("api-docs")
+@click.option("--check", is_flag=True, help="Only say whether docs/api.md is fresh.")
+def api_docs(*, check: bool) -> None:
+    """Write docs/api.md from the methods."""
+    from opsplatform import apidocs  # noqa: PLC0415
+
+    (apidocs.check if check else apidocs.write)()
+
+
 @cli.command()
 @click.option("--keep", is_flag=True, help="Go on serving afterwards and print address and login.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Where the platform listens; any free port otherwise.")

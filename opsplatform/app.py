@@ -7,6 +7,7 @@ from flask import Flask, Response
 from config import Config, load_config
 from opsplatform.accounts import rpc as accounts_rpc
 from opsplatform.accounts import sessions
+from opsplatform.accounts import tasks as accounts_tasks
 from opsplatform.adapters.dingtalk import DingTalk
 from opsplatform.adapters.registry import Adapters
 from opsplatform.adapters.terraform import Terraform, find_terraform
@@ -40,6 +41,7 @@ METHODS: tuple[Method, ...] = (
 VIEWS: tuple[Callable[[Flask], None], ...] = (health.register, approvals_views.register, states_views.register)
 
 TASKS: dict[str, Task] = {
+    "accounts.forget_expired": accounts_tasks.forget_expired,
     "approvals.handle_event": approvals_tasks.handle_event,
     "approvals.sweep": approvals_tasks.sweep,
     **catalog_tasks.TASKS,
@@ -52,6 +54,7 @@ TASKS: dict[str, Task] = {
 }
 
 SCHEDULE = [
+    Periodic("accounts.forget_expired", seconds=3600),
     Periodic("approvals.sweep", seconds=2),
     Periodic("catalog.read_modules", seconds=30),
     Periodic("notifications.sweep", seconds=2),

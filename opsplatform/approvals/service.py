@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Select, select
 
-from opsplatform.adapters.dingtalk import Instance
+from opsplatform.adapters.dingtalk import FormValue, Instance
 from opsplatform.approvals import inbox
 from opsplatform.approvals.models import Approval, ApprovalStatus, InboxEvent, Person
 from opsplatform.catalog import service as catalog
@@ -128,9 +128,13 @@ def _take_facts(approval: Approval, instance: Instance, names: Mapping[str, str]
     approval.approvers = _approvers(instance, names)
     hidden = catalog.sensitive_components(approval.process_code)
     approval.form = [
-        {"id": v.id, "name": v.name, "value": runs.MASK if {v.id, v.name, v.biz_alias} & hidden and v.value else v.value}
-        for v in instance.values
+        {"id": field.id, "name": field.name, "value": runs.MASK if _hidden(field, hidden) else field.value}
+        for field in instance.values
     ]
+
+
+def _hidden(field: FormValue, hidden: frozenset[str]) -> bool:
+    return field.value is not None and not hidden.isdisjoint({field.id, field.name, field.biz_alias or ""})
 
 
 def _approvers(instance: Instance, names: Mapping[str, str]) -> list[dict[str, Any]]:

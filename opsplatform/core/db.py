@@ -148,8 +148,8 @@ def init_db(app: Flask, url: str) -> None:
 def _engine_options(url: str) -> dict[str, Any]:
     name = make_url(url).get_backend_name()
     if name == "sqlite":
-        return {"connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000}}
-    options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 20, "max_overflow": 20}
+        return {"connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000}, "hide_parameters": True}
+    options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 20, "max_overflow": 20, "hide_parameters": True}
     options["isolation_level"] = "READ COMMITTED"
     options["connect_args"] = {"connect_timeout": 5}
     return options

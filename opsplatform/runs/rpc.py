@@ -12,7 +12,7 @@ from opsplatform.core.schemas import Cursor, Limit, Page, RowId, ShortText, page
 from opsplatform.runs import files, queries, schemas, service
 from opsplatform.runs.digest import action_of
 from opsplatform.runs.models import Run, RunStep
-from opsplatform.runs.schemas import LogOut, RunOut, RunPlanOut, WatchOut
+from opsplatform.runs.schemas import LogOut, RevealedOut, RunOut, RunPlanOut, WatchOut
 
 Status = Literal[
     "pending", "planning", "planned", "apply_queued", "applying",
@@ -96,6 +96,12 @@ def run_plan(id: RowId) -> RunPlanOut:  # noqa: A002 - the contract's name
     return cast("RunPlanOut", {"id": run.id, "plan": run.plan, "resources": changes, "outputs": outputs})
 
 
+def reveal_output(id: RowId, name: ShortText, reason: Reason) -> RevealedOut:  # noqa: A002 - the contract's name
+    """One output in clear, also a sensitive one; who looked, and why, stands in the run's timeline."""
+    value = service.reveal_output(id, name, by=caller().username, reason=reason)
+    return {"id": id, "name": name, "value": value}
+
+
 def confirm_run(id: RowId, reason: Reason | None = None) -> RunOut:  # noqa: A002 - the contract's name
     """Let the plan that waits be applied."""
     return _dump(service.confirm(id, by=caller().username, reason=reason))
@@ -137,6 +143,7 @@ METHODS = (
     Method("run.log", run_log),
     Method("run.watch", watch_run),
     Method("run.plan", run_plan),
+    Method("run.reveal_output", reveal_output, changes=True),
     Method("run.confirm", confirm_run, changes=True),
     Method("run.discard", discard_run, changes=True),
     Method("run.cancel", cancel_run, changes=True),

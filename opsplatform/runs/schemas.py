@@ -107,6 +107,14 @@ class RunPlanOut(TypedDict):
     outputs: dict[str, Any]
 
 
+class RevealedOut(TypedDict):
+    """One output in clear."""
+
+    id: int
+    name: str
+    value: Any
+
+
 class RunSchema(ma.Schema):  # type: ignore[name-defined,misc]  # the extension carries no types
     """A run as it goes out, without timeline and actions."""
 

@@ -148,6 +148,16 @@ def retry(run_id: int, *, by: str, reason: str | None) -> Run:
     return run
 
 
+def reveal_output(run_id: int, name: str, *, by: str, reason: str) -> Any:  # noqa: ANN401 - any JSON
+    """One output of the run's workspace in clear; the timeline keeps who looked at it and why."""
+    run = get(run_id)
+    stored = states.latest(run.workspace)
+    if stored is None or name not in (run.outputs or {}):
+        raise NotFound(f"Run {run_id} has no output {name}.")
+    note(run, by=by, text=f"{name}: {reason}", status="output_revealed")
+    return states.output_value(stored.content, name)
+
+
 COPIED = (
     "kind", "workspace", "module", "module_version", "environment", "applicant_userid", "applicant_name",
     "approval_id", "approval", "variables",

@@ -1,7 +1,7 @@
 """Two ways to run the whole platform for a story.
 
-`house` is the application in this process, over real HTTP, with a local DingTalk that pushes to it and a
-worker that the story runs (`work()`); Terraform is real. `stack` is the same as separate processes, as an operator starts them.
+`house` is the application in this process, over real HTTP, with a local DingTalk that pushes to it and a worker that
+the story runs (`work()`); Terraform is real. `stack` is the same as separate processes, as an operator starts them.
 """
 
 import contextlib
