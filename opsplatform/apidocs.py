@@ -14,9 +14,9 @@ PAGE = Path(__file__).parent.parent / "docs" / "api.md"
 HEAD = """# Methods
 
 Made by `make docs` from the code; do not edit. `POST /api` speaks JSON-RPC 2.0; log in with `user.verify` and send the
-token as `Authorization: Bearer …` or as the named param `token`. A method that is not public needs the permission of its
-name. Methods that change something take an optional `request_id` (8–64 characters): the same one again does nothing
-twice. The same description for programs: `GET /openrpc.json`.
+token as `Authorization: Bearer …` or as the named param `token`. A method that is not public needs the permission of
+its name. Methods that change something take an optional `request_id` (8–64 characters): the same one again does
+nothing twice. The same description for programs: `GET /openrpc.json`.
 """
 
 

@@ -16,7 +16,7 @@ from opsplatform.approvals import tasks as approvals_tasks
 from opsplatform.approvals import views as approvals_views
 from opsplatform.catalog import rpc as catalog_rpc
 from opsplatform.catalog import tasks as catalog_tasks
-from opsplatform.core import health, logs
+from opsplatform.core import health, logs, metrics
 from opsplatform.core.db import init_db
 from opsplatform.core.queue import Periodic, Queue, Task
 from opsplatform.core.rpc import Method, init_rpc
@@ -38,7 +38,12 @@ METHODS: tuple[Method, ...] = (
 )
 
 # Every view says who may call it: `public` ones carry their own proof (signature, run credential) or tell nothing.
-VIEWS: tuple[Callable[[Flask], None], ...] = (health.register, approvals_views.register, states_views.register)
+VIEWS: tuple[Callable[[Flask], None], ...] = (
+    health.register,
+    metrics.register,
+    approvals_views.register,
+    states_views.register,
+)
 
 TASKS: dict[str, Task] = {
     "accounts.forget_expired": accounts_tasks.forget_expired,

@@ -20,6 +20,7 @@ PERMISSION_AREAS = {"App", "user", "sso", "module", "approval", "run", "workspac
 VIEWS = {
     "/healthz": "public",
     "/readyz": "public",
+    "/metrics": "public, counts only",
     "/openrpc.json": "shows what the caller's token allows",
     "/api": "token per method",
     "/api/": "token per method",

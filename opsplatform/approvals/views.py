@@ -7,6 +7,7 @@ from flask import Blueprint, Flask, Response, current_app, jsonify, request
 from opsplatform.adapters.dingtalk_crypto import BadEvent, Event, EventCrypto, normalise, read_query
 from opsplatform.approvals import inbox
 from opsplatform.core.db import transaction
+from opsplatform.core.metrics import CALLBACKS
 from opsplatform.core.settings import settings
 
 log = logging.getLogger(__name__)
@@ -26,11 +27,13 @@ def callback() -> tuple[Response, int]:
     try:
         event, owner_key = _read(crypto)
     except BadEvent as error:
+        CALLBACKS.labels("refused").inc()
         log.warning("a pushed event was refused: %s", error.detail)
         return jsonify(REFUSAL), 400
     if event.event_type not in HANDSHAKES:
         with transaction():
             inbox.receive(event)
+    CALLBACKS.labels("accepted").inc()
     return jsonify(crypto.answer(owner_key)), 200
 
 

@@ -3,6 +3,7 @@
 from opsplatform.adapters.registry import adapters
 from opsplatform.core.db import transaction
 from opsplatform.core.errors import UpstreamError
+from opsplatform.core.settings import settings
 from opsplatform.notifications import service
 
 
@@ -17,7 +18,7 @@ def send(notice_id: int) -> None:
         instance_id = notice.instance_id or ""
     try:
         if channel == "comment":
-            adapters().dingtalk.comment(instance_id, text, userid)
+            adapters().dingtalk.comment(instance_id, text, settings().dingtalk_comment_user_id or userid)
         else:
             adapters().dingtalk.notify(userid, title, text)
     except UpstreamError as error:
