@@ -1,8 +1,10 @@
 """THE MAP: which methods, views, tasks and periodic work there are. The only module that imports all domains."""
 
+import logging
 from collections.abc import Callable
 
 from flask import Flask, Response
+from sqlalchemy.exc import OperationalError
 
 from config import Config, load_config
 from opsplatform.accounts import rpc as accounts_rpc
@@ -27,6 +29,8 @@ from opsplatform.runs import rpc as runs_rpc
 from opsplatform.runs import tasks as runs_tasks
 from opsplatform.states import rpc as states_rpc
 from opsplatform.states import views as states_views
+
+log = logging.getLogger(__name__)
 
 METHODS: tuple[Method, ...] = (
     *accounts_rpc.METHODS,
@@ -90,6 +94,7 @@ def create_app(config: Config | None = None, adapters: Adapters | None = None) -
         for register in VIEWS:
             register(app)
     app.after_request(_add_headers)
+    app.register_error_handler(OperationalError, _database_is_away)
     return app
 
 
@@ -107,6 +112,12 @@ def real_adapters(config: Config) -> Adapters:
             find_terraform(config.terraform_bin, config.data_dir), plugin_mirror=config.terraform_plugin_mirror
         ),
     )
+
+
+def _database_is_away(error: OperationalError) -> tuple[dict[str, str], int]:
+    """Say so plainly; whoever pushed an event comes again."""
+    log.error("the database does not answer", exc_info=error)
+    return {"error": "The database does not answer; try again."}, 503
 
 
 def _add_headers(response: Response) -> Response:

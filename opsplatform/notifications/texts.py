@@ -38,11 +38,7 @@ def form_does_not_fit(title: str, reason: str) -> tuple[str, str]:
 
 def applied(run: Mapping[str, Any]) -> tuple[str, str]:
     """Resources exist: which, and what is to be known about them."""
-    outputs = "\n".join(
-        f"- {name}: {_short(output['value'])}"
-        for name, output in (run.get("outputs") or {}).items()
-        if not output["sensitive"]
-    )
+    outputs = "\n".join(f"- {name}: {_short(value)}" for name, value in (run.get("outputs") or {}).items())
     return (
         f"资源已开通：{run['module']} #{run['id']}",
         (

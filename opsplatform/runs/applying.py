@@ -73,7 +73,8 @@ def settle(run: Run, outcome: Outcome) -> None:
     found = states.resources_of(stored.content) if stored else []
     inventory.record(_owner(run), found, orphans=_orphans(outcome, {resource.address for resource in found}))
     if stored:
-        run.outputs = states.outputs_of(stored.content)
+        outputs = states.outputs_of(stored.content).items()
+        run.outputs = {name: service.MASK if each["sensitive"] else each["value"] for name, each in outputs}
     if problem or outcome.error:
         service.fail(run, " ".join(filter(None, [outcome.error, problem])))
     elif outcome.canceled:

@@ -1,7 +1,7 @@
 """`run.*`: what runs do, did, and may still do."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
@@ -11,7 +11,7 @@ from opsplatform.core.rpc import Method, caller
 from opsplatform.core.schemas import Cursor, Limit, Page, RowId, ShortText, page
 from opsplatform.runs import files, queries, schemas, service
 from opsplatform.runs.digest import action_of
-from opsplatform.runs.models import Run, RunStep
+from opsplatform.runs.models import Run, RunLogLine, RunStep
 from opsplatform.runs.schemas import LogOut, RevealedOut, RunOut, RunPlanOut, WatchOut
 
 Status = Literal[
@@ -21,7 +21,9 @@ Status = Literal[
 Reason = Annotated[str, Field(min_length=1, max_length=1000)]
 LineNumber = Annotated[int, Field(ge=0, le=2**31 - 1)]
 LineLimit = Annotated[int, Field(ge=1, le=1000)]
-POLL_MS = 1000
+POLL_MS = {"planning": 1_500, "applying": 1_500, "pending": 5_000, "apply_queued": 5_000, "planned": 30_000}
+CATCH_UP_MS = 50
+LARGEST_LOG = 64 * 1024  # characters of one answer; it is cut at whole lines
 
 
 def list_runs(
@@ -50,11 +52,7 @@ def run_log(
     limit: LineLimit = 200,
 ) -> LogOut:
     """A part of the log, in order; with `tail` the last lines of it."""
-    run = service.get(id)
-    found = queries.log_lines(id, after=after, before=before, limit=limit, tail=tail)
-    last = found[-1].n if found else after or 0
-    done = run.ended and last >= queries.progress(id).last_line
-    return cast("LogOut", {"lines": schemas.lines.dump(found), "next_after": last, "done": done})
+    return _log(service.get(id), after=after, before=before, limit=limit, tail=tail)
 
 
 def watch_run(
@@ -63,14 +61,13 @@ def watch_run(
     after: LineNumber | None = None,
     limit: LineLimit = 200,
 ) -> WatchOut:
-    """What has changed since `version`, and the log after line `after`."""
+    """What has changed since `version`, and the log after line `after`; the same for live and finished runs."""
     run, progress = service.get(id), queries.progress(id)
-    found = queries.log_lines(id, after=after or 0, limit=limit)
-    shown: dict[str, Any] = {"version": progress.version, "log": schemas.lines.dump(found)}
+    log = _log(run, after=after or 0, before=None, limit=limit, tail=False)
+    shown: dict[str, Any] = {"version": progress.version, "log": log}
     if version != progress.version:
         shown |= {"run": _dump(run), "resources": progress.resources}
-    last = found[-1].n if found else after or 0
-    shown["poll_after_ms"] = None if run.ended and last >= progress.last_line else POLL_MS
+    shown["poll_after_ms"] = _poll_after(run, behind=log["next_after"] < progress.last_line)
     return cast("WatchOut", shown)
 
 
@@ -120,6 +117,29 @@ def cancel_run(id: RowId, reason: Reason | None = None) -> RunOut:  # noqa: A002
 def retry_run(id: RowId, reason: Reason | None = None) -> RunOut:  # noqa: A002 - the contract's name
     """Go on from a run that failed, through a new plan; answers the new run."""
     return _dump(service.retry(id, by=caller().username, reason=reason))
+
+
+def _log(run: Run, *, after: int | None, before: int | None, limit: int, tail: bool) -> LogOut:
+    found = queries.log_lines(run.id, after=after, before=before, limit=limit, tail=tail)
+    shown = list(_whole_lines(found[::-1]))[::-1] if tail else list(_whole_lines(found))
+    last = shown[-1].n if shown else after or 0
+    done = run.ended and last >= queries.progress(run.id).last_line
+    return cast("LogOut", {"lines": schemas.lines.dump(shown), "next_after": last, "done": done})
+
+
+def _whole_lines(lines: Sequence[RunLogLine]) -> Iterator[RunLogLine]:
+    """Lines from the first on, as many as one answer holds; at least one."""
+    size = 0
+    for line in lines:
+        size += len(line.text)
+        if size > LARGEST_LOG and size > len(line.text):
+            return
+        yield line
+
+
+def _poll_after(run: Run, *, behind: bool) -> int | None:
+    """When to ask again, in milliseconds; None when nothing more will come."""
+    return CATCH_UP_MS if behind else POLL_MS.get(run.status)
 
 
 def _dump(run: Run) -> RunOut:

@@ -83,7 +83,7 @@ class WatchOut(TypedDict):
     version: int
     run: NotRequired[RunOut]
     resources: NotRequired[list[dict[str, Any]]]
-    log: list[LineOut]
+    log: LogOut
     poll_after_ms: int | None
 
 
