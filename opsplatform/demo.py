@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from config import child_environment
-from opsplatform.adapters.fleet import Fleet, free_port, stopped_by_signal
+from opsplatform.adapters.fleet import NOWHERE, Fleet, free_port, stopped_by_signal
 from opsplatform.adapters.transport import Client
 from opsplatform.core.errors import OpsError, UpstreamError
 from opsplatform.simulator import seed
@@ -99,7 +99,7 @@ def _prepare(port: int | None) -> Demo:
         dingtalk_api_url=simulator,
     )
     password = secrets.token_urlsafe(12)
-    fleet = Fleet(ROOT)
+    fleet = Fleet(ROOT, stdout=NOWHERE)
     manage = [sys.executable, "manage.py"]
     callback = f"http://127.0.0.1:{web}/dingtalk/callback"
     fleet.start("simulator", [*manage, "simulator", "--port", str(dingtalk), "--callback-url", callback], env)

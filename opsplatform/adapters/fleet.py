@@ -10,19 +10,25 @@ from pathlib import Path
 from opsplatform.core.errors import UpstreamError
 
 STOP_SECONDS = 35.0
+NOWHERE = subprocess.DEVNULL
 
 
 class Fleet:
-    """Child processes that live and end together."""
+    """Child processes that live and end together; `stdout` is where what they print goes, ours unless given."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, stdout: int | None = None) -> None:
         self._folder = folder
+        self._stdout = stdout
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
         """Start a child in a process group of its own, so that Ctrl-C reaches only us and we stop it in order."""
         self._children[name] = subprocess.Popen(
-            list(command), cwd=self._folder, env=dict(env) if env is not None else None, process_group=0
+            list(command),
+            cwd=self._folder,
+            env=dict(env) if env is not None else None,
+            stdout=self._stdout,
+            process_group=0,
         )
 
     def watch(self, stop: threading.Event) -> int:
@@ -42,6 +48,7 @@ class Fleet:
             cwd=self._folder,
             env=dict(env) if env is not None else None,
             input=given.encode(),
+            stdout=self._stdout,
             check=False,
         )
         if done.returncode:
