@@ -57,6 +57,7 @@ TASKS: dict[str, Task] = {
     "notifications.send": notifications_tasks.send,
     "notifications.sweep": notifications_tasks.sweep,
     "runs.apply": runs_tasks.apply,
+    "runs.expire": runs_tasks.expire,
     "runs.plan": runs_tasks.plan,
     "runs.settle": runs_tasks.settle,
     "runs.sweep": runs_tasks.sweep,
@@ -67,6 +68,7 @@ SCHEDULE = [
     Periodic("approvals.sweep", seconds=2),
     Periodic("catalog.read_modules", seconds=30),
     Periodic("notifications.sweep", seconds=2),
+    Periodic("runs.expire", seconds=3600),
     Periodic("runs.sweep", seconds=2),
 ]
 

@@ -1,5 +1,6 @@
 """Every text people get from us in DingTalk: Chinese first, English second, one function a text."""
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,29 @@ def needs_confirmation(run: Mapping[str, Any]) -> tuple[str, str]:
             f"### 任务 #{run['id']} 需要人工确认\n\n{run['module']} → {run['workspace']} 已重新生成计划"
             f"（摘要 {run['short_digest']}），需由运维人员确认后执行。\n\n"
             f"A new plan was made after the approval; an operator has to confirm it. {_approval(run)}"
+        ),
+    )
+
+
+def expires_soon(run: Mapping[str, Any], ends_at: dt.datetime) -> tuple[str, str]:
+    """The plan has waited for its approval for weeks and soon will not any more."""
+    day = f"{ends_at:%Y-%m-%d}"
+    return (
+        f"任务 #{run['id']} 的审批即将过期",
+        (
+            f"### 审批即将过期\n\n{run['module']} → {run['workspace']}，任务 #{run['id']} 的计划将于 {day} 失效。\n\n"
+            f"The plan is discarded on {day} if nobody decides before. {_approval(run)}"
+        ),
+    )
+
+
+def expired(run: Mapping[str, Any]) -> tuple[str, str]:
+    """The plan waited too long; what was asked for has to be asked for again."""
+    return (
+        f"任务 #{run['id']} 已过期",
+        (
+            f"### 计划已过期\n\n{run['module']} → {run['workspace']}，任务 #{run['id']} 已作废，请重新提交申请。\n\n"
+            f"The plan expired; please submit the form again. {_approval(run)}"
         ),
     )
 

@@ -90,6 +90,7 @@ class Run(Leased, Base):
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     created_at: Mapped[dt.datetime] = mapped_column(default=now)
     started_at: Mapped[dt.datetime | None]
+    planned_at: Mapped[dt.datetime | None]
     finished_at: Mapped[dt.datetime | None]
 
     def move_to(self, status: RunStatus) -> None:

@@ -78,6 +78,7 @@ def finish(job: Job, plan: bytes, lock: bytes, plan_json: dict[str, Any], engine
     files.keep(run.id, files.PLAN, plan)
     files.keep(run.id, files.LOCK, lock)
     run.move_to(RunStatus.PLANNED)
+    run.planned_at = now()
     leases.release(job.lease)
     service.note(run)
     service.comment(run, f"plan:{run.plan_digest[:16]}", texts.plan_ready(service.facts(run)))

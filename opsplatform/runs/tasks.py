@@ -2,6 +2,7 @@
 
 import platform
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from opsplatform.adapters.registry import adapters
@@ -12,7 +13,7 @@ from opsplatform.core.errors import UpstreamError
 from opsplatform.core.leases import heart
 from opsplatform.core.masking import Scrubber
 from opsplatform.core.settings import settings
-from opsplatform.runs import applying, planning, sweeping, workdir
+from opsplatform.runs import applying, expiry, planning, sweeping, workdir
 from opsplatform.runs.applying import Outcome
 from opsplatform.runs.jobs import LARGE, Job
 from opsplatform.runs.watch import RunWatch
@@ -81,6 +82,12 @@ def sweep() -> None:
     """Wake a worker for what nobody picked up."""
     with transaction():
         sweeping.sweep()
+
+
+def expire() -> None:
+    """Discard plans that waited too long for their approval, and warn before."""
+    with transaction():
+        expiry.expire(timedelta(days=settings().ops_plan_expiry_days))
 
 
 def _plan(job: Job, folder: Workdir) -> None:

@@ -1,4 +1,4 @@
-"""The machine misbehaves: no Terraform, no provider, a killed Terraform, a full disk, a database locked or restarted."""
+"""The machine misbehaves: no Terraform, no provider, a killed one, a full disk, a database locked or restarted."""
 
 import os
 import signal
