@@ -10,6 +10,7 @@ EVERYBODY = ("App.hello", "user.me", "user.change_password", "sso.logout")
 MEMBER = (
     "approval.list",
     "approval.get",
+    "approval.create",
     "run.list",
     "run.get",
     "run.log",

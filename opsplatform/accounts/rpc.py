@@ -19,6 +19,8 @@ from opsplatform.core.settings import settings
 WRONG = "用户名或密码错误"
 LOGINS = "120/minute"
 
+DingTalkUserid = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
+
 _user = UserSchema()
 _users = UserSchema(many=True)
 
@@ -93,6 +95,11 @@ def enable(username: str) -> UserRow:
     return _dumped(service.enable(username))
 
 
+def bind_dingtalk(username: str, dingtalk_userid: DingTalkUserid | None) -> UserRow:
+    """Say which DingTalk user somebody is, in whose name approvals are started; null takes it back."""
+    return _dumped(service.bind_dingtalk(username, dingtalk_userid))
+
+
 def change_password(old_password: str, new_password: str) -> Said:
     """Change the caller's password and end all logins; `status` 1 says why not."""
     principal = caller()
@@ -149,6 +156,7 @@ METHODS: tuple[Method, ...] = (
     Method("user.set_roles", set_roles, changes=True),
     Method("user.disable", disable, changes=True),
     Method("user.enable", enable, changes=True),
+    Method("user.bind_dingtalk", bind_dingtalk, changes=True),
     Method("user.change_password", change_password, limit="20/minute", any_text=True),
     Method("sso.refresh", refresh, public=True, limit=LOGINS),
     Method("sso.logout", logout, changes=True),

@@ -115,6 +115,17 @@ def enable(username: str) -> User:
     return user
 
 
+def bind_dingtalk(username: str, userid: str | None) -> User:
+    """Say which DingTalk user somebody is, or with None that it is not known; two users are never the same one."""
+    user = get_by_name(username)
+    try:
+        with db.session.begin_nested():
+            user.dingtalk_userid = userid
+    except IntegrityError as error:
+        raise Conflict(f"Another user is bound to the DingTalk user {userid}; unbind that one first.") from error
+    return user
+
+
 def _create(username: str, password: str, roles: list[str]) -> User:
     name = passwords.normalise(username)
     refusal = passwords.refusal_of_username(name) or passwords.refusal_of_password(password, name)

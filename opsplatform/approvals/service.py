@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Select, select
+from sqlalchemy.exc import IntegrityError
 
 from opsplatform.adapters.dingtalk import FormValue, Instance
+from opsplatform.adapters.dingtalk_values import read_time
 from opsplatform.approvals import inbox
 from opsplatform.approvals.models import Approval, ApprovalStatus, InboxEvent, Person
 from opsplatform.catalog import service as catalog
@@ -55,8 +57,34 @@ def record_instance(lease: Lease, instance: Instance, names: Mapping[str, str]) 
     outcome = _outcome(instance)
     if outcome in {None, ApprovalStatus.AGREED} and approval.status == ApprovalStatus.PENDING:
         _order_once(approval, instance)
+    if inbox.RESTORED in event.data:
+        for run in runs.runs_of_approval(approval.id):
+            runs.distrust(run)
     if outcome is not None:
-        _decide(approval, outcome, instance.finished_at)
+        _decide(approval, outcome, read_time(event.data.get("finishTime")) or instance.finished_at)
+
+
+def record_started(instance_id: str, form: catalog.FilledForm, *, module: str, applicant: tuple[str, str]) -> Approval:
+    """Remember an approval that was started from here, unless its first event was faster."""
+    userid, name = applicant
+    values = [
+        FormValue(sent.get("id", ""), sent["name"], sent["value"], None, "", sent.get("bizAlias"))
+        for sent in form.values
+    ]
+    approval = Approval(
+        instance_id=instance_id[:128],
+        process_code=form.process_code,
+        module=module,
+        applicant_userid=userid,
+        applicant_name=name[:128],
+        form=_shown(values, catalog.sensitive_components(form.process_code)),
+    )
+    try:
+        with db.session.begin_nested():
+            db.session.add(approval)
+    except IntegrityError:
+        return db.session.scalars(select(Approval).where(Approval.instance_id == instance_id)).one()
+    return approval
 
 
 def record_gone(lease: Lease) -> None:
@@ -126,10 +154,14 @@ def _take_facts(approval: Approval, instance: Instance, names: Mapping[str, str]
     approval.applicant_name = names.get(approval.applicant_userid, approval.applicant_userid)[:128]
     approval.created_at = instance.created_at or approval.created_at
     approval.approvers = _approvers(instance, names)
-    hidden = catalog.sensitive_components(approval.process_code)
-    approval.form = [
+    approval.form = _shown(instance.values, catalog.sensitive_components(approval.process_code))
+
+
+def _shown(values: Iterable[FormValue], hidden: frozenset[str]) -> list[dict[str, Any]]:
+    """A form as it is kept: what nobody may see is masked."""
+    return [
         {"id": field.id, "name": field.name, "value": runs.MASK if _hidden(field, hidden) else field.value}
-        for field in instance.values
+        for field in values
     ]
 
 
@@ -192,7 +224,7 @@ def _decide(approval: Approval, outcome: ApprovalStatus, at: dt.datetime | None)
     approval.finished_at = at or now()
     agreed = [each for each in approval.approvers if each["result"] == "agree"]
     for run in runs.runs_of_approval(approval.id):
-        runs.decide(run, approved=outcome == ApprovalStatus.AGREED, approvers=agreed)
+        runs.decide(run, approved=outcome == ApprovalStatus.AGREED, approvers=agreed, at=at)
 
 
 def _outcome(instance: Instance) -> ApprovalStatus | None:

@@ -45,15 +45,16 @@ def read_component(value: FormValue, schema: Schema, entry: FormField | None) ->
 
 def find_component(reference: str, values: Sequence[FormValue]) -> FormValue | None:
     """The component by id, else by alias, else by label."""
-    for names in (
-        [value.id for value in values],
-        [value.biz_alias for value in values],
-        [normalise(value.name or "") for value in values],
+    label = normalise(reference)
+    for wanted, names in (
+        (reference, [value.id for value in values]),
+        (reference, [value.biz_alias for value in values]),
+        (label, [normalise(value.name or "") for value in values]),
     ):
-        if names.count(reference) > 1:
+        if names.count(wanted) > 1:
             raise Mismatch(f"表单里有多个控件叫 {reference} / more than one component is called {reference}")
-        if reference in names:
-            return values[names.index(reference)]
+        if wanted in names:
+            return values[names.index(wanted)]
     return None
 
 
@@ -91,7 +92,7 @@ def _list_in(text: str) -> list[Any]:
 def _choice(label: object, ext: object, schema: Schema, entry: FormField | None) -> Any:  # noqa: ANN401
     """The value behind an option: by its key, which stays when labels change, else by its label."""
     text = normalise(str(label))
-    options = entry.options if entry else {}
+    options = {normalise(name): behind for name, behind in entry.options.items()} if entry else {}
     key = ext.get("key") if isinstance(ext, dict) else None
     if isinstance(key, str) and key in options:
         return options[key]
@@ -105,7 +106,7 @@ def _select(cell: Cell, schema: Schema, entry: FormField | None) -> Any:  # noqa
 def _multi_select(cell: Cell, schema: Schema, entry: FormField | None) -> Any:  # noqa: ANN401
     labels = _list_in(cell.text or "")
     behind = cell.ext if isinstance(cell.ext, list) and len(cell.ext) == len(labels) else [None] * len(labels)
-    inner = _items_of(schema)
+    inner = items_of(schema)
     return _one_or_many([_choice(label, ext, inner, entry) for label, ext in zip(labels, behind, strict=True)], schema)
 
 
@@ -152,11 +153,11 @@ def _ids(cell: Cell, names: tuple[str, ...], schema: Schema) -> Any:  # noqa: AN
     found = [str(item[name]) for item in behind if isinstance(item, dict) for name in names if item.get(name)]
     if not found:
         raise Mismatch("钉钉没有给出所选人员或部门的编号 / DingTalk gave no id of who was chosen")
-    inner = _items_of(schema)
+    inner = items_of(schema)
     return _one_or_many([typed(normalise(identity), inner) for identity in found], schema)
 
 
-def _items_of(schema: Schema) -> Schema:
+def items_of(schema: Schema) -> Schema:
     """The schema of one item, or the schema itself where only one is wanted."""
     items = schema.get("items", {}) if schema.get("type") == "array" else schema
     return items if isinstance(items, dict) else {}
@@ -189,7 +190,7 @@ def _table(cell: Cell, schema: Schema, entry: FormField | None) -> Any:  # noqa:
         return _map(rows, schema, entry)
     if schema.get("type") != "array":
         raise Mismatch("这个输入不能用表格填写 / this input cannot be filled from a table")
-    return [_row(row, _items_of(schema), entry) for row in rows]
+    return [_row(row, items_of(schema), entry) for row in rows]
 
 
 def _map(rows: list[list[Cell]], schema: Schema, entry: FormField | None) -> dict[str, Any]:
@@ -227,10 +228,10 @@ def _row(row: list[Cell], schema: Schema, entry: FormField | None) -> Any:  # no
 
 
 def _cell(row: list[Cell], names: Sequence[str | None]) -> Cell | None:
-    """The cell whose column has one of these ids or labels."""
+    """The cell whose column has one of these ids or labels; a table comes with its labels normalised too."""
     for name in names:
         for cell in row:
-            if name and name in {cell.key, cell.label}:
+            if name and normalise(name) in {cell.key, cell.label}:
                 return cell
     return None
 

@@ -54,7 +54,7 @@ class Order:
 
 def read_form(module: Module, fields: Mapping[str, str], values: Sequence[FormValue]) -> dict[str, Any]:
     """The inputs that were filled in, and the environment where the form chooses it; or FormRefused."""
-    _offer(module)  # refuses a module that cannot be used
+    offer_of(module)  # refuses a module that cannot be used
     inputs: dict[str, Any] = {}
     errors: dict[str, list[str]] = {}
     for name in module.inputs["properties"]:
@@ -63,7 +63,7 @@ def read_form(module: Module, fields: Mapping[str, str], values: Sequence[FormVa
         try:
             inputs[name] = _read_input(module, name, find_component(fields[name], values))
         except Mismatch as error:
-            errors[name] = [f"{_label(module, name)}: {error}"]
+            errors[name] = [f"{label_of(module, name)}: {error}"]
     if errors:
         raise FormRefused(errors)
     return {name: value for name, value in inputs.items() if value is not None}
@@ -71,7 +71,7 @@ def read_form(module: Module, fields: Mapping[str, str], values: Sequence[FormVa
 
 def _read_input(module: Module, name: str, component: FormValue | None) -> Any:  # noqa: ANN401 - any JSON value
     if component is not None:
-        return read_component(component, module.inputs["properties"][name], _offer(module).form.get(name))
+        return read_component(component, module.inputs["properties"][name], offer_of(module).form.get(name))
     if name in module.inputs["required"]:
         raise Mismatch("表单里没有这个控件，模板可能改过 / the form has no such component; was the template changed?")
     return None
@@ -79,7 +79,7 @@ def _read_input(module: Module, name: str, component: FormValue | None) -> Any: 
 
 def read_environment(module: Module, fields: Mapping[str, str], values: Sequence[FormValue]) -> str | None:
     """The environment the form chooses, or None when it leaves that to the offer."""
-    entry = _offer(module).environment_field
+    entry = offer_of(module).environment_field
     if entry is None:
         return None
     try:
@@ -87,7 +87,8 @@ def read_environment(module: Module, fields: Mapping[str, str], values: Sequence
         text = normalise(component.value or "") if component is not None else ""
     except Mismatch as error:
         raise FormRefused({ENVIRONMENT: [f"{entry.label} ({ENVIRONMENT}): {error}"]}) from error
-    return None if text in {"", "null"} else entry.options.get(text, text)
+    options = {normalise(label): behind for label, behind in entry.options.items()}
+    return None if text in {"", "null"} else options.get(text, text)
 
 
 def environment_reference(entry: EnvironmentField) -> str:
@@ -97,7 +98,7 @@ def environment_reference(entry: EnvironmentField) -> str:
 
 def make_order(module: Module, inputs: Mapping[str, Any], environment: str | None) -> Order:
     """The order for these inputs, or FormRefused with everything that does not fit."""
-    offer = _offer(module)
+    offer = offer_of(module)
     errors = _input_errors(module, inputs)
     environment = environment or offer.environments[0]
     if environment not in offer.environments:
@@ -144,7 +145,7 @@ def _input_errors(module: Module, inputs: Mapping[str, Any]) -> dict[str, list[s
         else:
             found = _problems(value, schema)
         if found:
-            errors[name] = [f"{_label(module, name)}: {text}" for text in found]
+            errors[name] = [f"{label_of(module, name)}: {text}" for text in found]
     return errors
 
 
@@ -156,13 +157,14 @@ def _problems(value: Any, schema: dict[str, Any]) -> list[str]:  # noqa: ANN401 
     return problems(value, schema)
 
 
-def _label(module: Module, name: str) -> str:
+def label_of(module: Module, name: str) -> str:
     """The input as people know it: its label on the form and its name."""
     title = module.inputs["properties"][name]["title"]
     return name if title == name else f"{title} ({name})"
 
 
-def _offer(module: Module) -> Offer:
+def offer_of(module: Module) -> Offer:
+    """The module's offer, or FormRefused when the module cannot be used."""
     if module.offer is None or module.error is not None:
         raise FormRefused(
             {"module": [f"模块 {module.name} 不可用 / module {module.name} cannot be used: {module.error}"]}

@@ -1,11 +1,13 @@
 """The catalogue: modules, the DingTalk templates that order them, and orders made from forms."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from opsplatform.adapters.dingtalk_values import FormValue
 from opsplatform.catalog import bindings, modules
 from opsplatform.catalog.bindings import Bound
+from opsplatform.catalog.fill import fill
 from opsplatform.catalog.modules import Module
 from opsplatform.catalog.orders import FormRefused, Limits, Order, make_order, read_environment, read_form
 from opsplatform.catalog.plans import check_plan
@@ -15,6 +17,7 @@ from opsplatform.catalog.trees import TreeError
 from opsplatform.core.errors import Conflict, InvalidParams, NotFound
 
 __all__ = [
+    "FilledForm",
     "FormRefused",
     "Limits",
     "ModuleShown",
@@ -22,6 +25,7 @@ __all__ = [
     "bind",
     "check_plan",
     "current_version",
+    "fill_form",
     "get_module",
     "list_modules",
     "module_for",
@@ -34,6 +38,14 @@ __all__ = [
 ]
 
 
+@dataclass(frozen=True)
+class FilledForm:
+    """A DingTalk form that orders a module, ready to be submitted."""
+
+    process_code: str
+    values: list[dict[str, str]]
+
+
 def list_modules() -> list[ModuleShown]:
     """Every module, by name; those that cannot be used say why."""
     found = modules.all_modules()
@@ -43,8 +55,7 @@ def list_modules() -> list[ModuleShown]:
 
 def get_module(name: str) -> ModuleShown:
     """One module, or NotFound."""
-    module = _find(name)
-    return show(module, next((one for one in bindings.bindings(modules.all_modules()) if one.module == name), None))
+    return show(_find(name), _bound_to(name))
 
 
 def module_for(process_code: str) -> str | None:
@@ -91,6 +102,17 @@ def order_for(name: str, inputs: Mapping[str, Any], environment: str | None = No
     return make_order(_find(name), inputs, environment)
 
 
+def fill_form(name: str, inputs: Mapping[str, Any], environment: str | None = None) -> FilledForm:
+    """The form that orders these inputs; InvalidParams names each that does not fit, or that no form can say."""
+    module = _find(name)
+    if module.error is not None:
+        raise Conflict(f"Module {name} cannot be used: {module.error}")
+    bound = _bound_to(name)
+    if bound is None:
+        raise Conflict(f"No DingTalk template orders module {name} yet; bind one with module.bind.")
+    return FilledForm(bound.process_code, fill(module, bound.fields, inputs, environment))
+
+
 def bind(name: str, process_code: str, fields: Mapping[str, str], by: str) -> ModuleShown:
     """Let a DingTalk template order a module; `fields` maps inputs to component ids, or to labels."""
     module = _find(name)
@@ -129,6 +151,10 @@ def remember_modules(found: Sequence[Module]) -> None:
 
 def _bound(process_code: str) -> Bound | None:
     return next((one for one in bindings.bindings(modules.all_modules()) if one.process_code == process_code), None)
+
+
+def _bound_to(name: str) -> Bound | None:
+    return next((one for one in bindings.bindings(modules.all_modules()) if one.module == name), None)
 
 
 def _find(name: str) -> Module:

@@ -14,6 +14,8 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
+// --- talking to the platform ---
+
 function headers() {
   const sent = { "Content-Type": "application/json" };
   if (token) sent.Authorization = "Bearer " + token;
@@ -31,19 +33,21 @@ async function load() {
   let response = await fetch("/openrpc.json", { headers: headers() });
   if (response.status === 401) {
     useToken("");
-    say("令牌无效或已过期，请重新登录。");
+    say("令牌无效或已过期，请重新登录。", true);
     response = await fetch("/openrpc.json");
   }
   const described = await response.json();
   $("version").textContent = "opsplatform " + described.info.version;
   methods = described.methods;
   listMethods();
-  open();
 }
+
+// --- the list and one method ---
+
+const chosenName = () => decodeURIComponent(location.hash.slice(1));
 
 function listMethods() {
   const wanted = $("filter").value.trim().toLowerCase();
-  const chosen = decodeURIComponent(location.hash.slice(1));
   const groups = new Map();
   for (const method of methods) {
     if (!(method.name + " " + method.summary).toLowerCase().includes(wanted)) continue;
@@ -55,18 +59,24 @@ function listMethods() {
     element("h2", { textContent: group }),
     ...found.map((method) => {
       const link = element("a", { href: "#" + method.name, textContent: method.name, title: method.summary });
-      if (method.name === chosen) link.setAttribute("aria-current", "true");
+      if (method.name === chosenName()) link.setAttribute("aria-current", "true");
       return link;
     }),
   ]));
+  if (!groups.size) $("methods").append(element("p", { className: "quiet", textContent: "没有匹配的方法。" }));
 }
 
 function open() {
-  const method = methods.find((one) => one.name === decodeURIComponent(location.hash.slice(1)));
-  if (!method) return;
+  if (!chosenName()) return;
+  const method = methods.find((one) => one.name === chosenName());
+  if (!method) {
+    const text = "这里没有方法 " + chosenName() + "：名称不对，或者需要先登录并拥有权限。";
+    $("method").replaceChildren(element("p", { className: "quiet", textContent: text }));
+    return;
+  }
   const params = method.params.filter((param) => !SAID_BY_DISPATCHER.includes(param.name) || method["x-public"] && param.name === "token");
   const form = element("form", {}, ...params.map(field), element("button", { className: "main", textContent: "发送" }));
-  const answer = element("pre", { hidden: true });
+  const answer = element("section", { className: "answer", hidden: true });
   answer.setAttribute("role", "status");
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -74,8 +84,9 @@ function open() {
   });
   $("method").replaceChildren(
     element("h2", { textContent: method.name }),
-    element("p", {}, ...tags(method), element("span", { textContent: method.summary })),
-    element("p", { className: "quiet", textContent: method.description || "" }),
+    element("p", { className: "tags" }, ...tags(method)),
+    element("p", { className: "text" }, ...marked(method.summary)),
+    element("p", { className: "text quiet" }, ...marked(method.description || "")),
     form,
     answer,
     element("details", {}, element("summary", { textContent: "结果的结构" }), element("pre", { textContent: pretty(method.result.schema) })),
@@ -88,55 +99,75 @@ function tags(method) {
   return texts.map((text) => element("span", { className: "tag", textContent: text }));
 }
 
+// Texts come from docstrings, where `names` stand between backticks.
+const marked = (text) => text.split("`").map((part, index) => (index % 2 ? element("code", { textContent: part }) : part));
+const pretty = (value) => JSON.stringify(value, null, 2);
+
+// --- one param: its schema, its control, its value ---
+
+// A schema without its null, and whether null was allowed.
+function core(schema) {
+  const choices = schema.anyOf || [schema];
+  const real = choices.filter((one) => one.type !== "null");
+  return { schema: real.length === 1 ? { ...real[0], default: schema.default } : {}, nullable: real.length < choices.length };
+}
+
+const isNumber = (schema) => schema.type === "integer" || schema.type === "number";
+const isText = (schema) => schema.type === "string" && !schema.enum;
+const typeName = (schema) => (schema.type || "任意 JSON") + (schema.format ? " (" + schema.format + ")" : "");
+
 function field(param) {
   const id = "param-" + param.name;
+  const { schema, nullable } = core(param.schema);
   const label = element("label", { textContent: param.name + (param.required ? " *" : ""), htmlFor: id });
-  const input = control(param.schema, param.name);
+  const input = control(schema, param);
   input.id = id;
   input.name = param.name;
-  const hint = [typeName(param.schema), param.schema.description, limits(param.schema)].filter(Boolean).join(" · ");
+  const empty = param.required && nullable ? "留空即 null" : "";
+  const hint = [typeName(schema), limits(schema), empty].filter(Boolean).join(" · ");
   return element("div", { className: "field" }, label, input, element("small", { textContent: hint }));
 }
 
-function control(schema, name) {
+function control(schema, param) {
   if (schema.enum || schema.type === "boolean") {
     const values = schema.enum || [true, false];
     const options = values.map((value) => element("option", { value: JSON.stringify(value), textContent: String(value) }));
     return element("select", {}, element("option", { value: "", textContent: "（不填）" }), ...options);
   }
-  if (isText(schema)) return element("input", { type: name.includes("password") ? "password" : "text", autocomplete: "off" });
+  if (isText(schema)) return element("input", { type: param.name.includes("password") ? "password" : "text", autocomplete: "off" });
   if (isNumber(schema)) return element("input", { inputMode: "decimal", autocomplete: "off", placeholder: schema.default ?? "" });
-  return element("textarea", { rows: 2, placeholder: "JSON，例如 [\"a\"] 或 {\"a\": 1}" });
+  const example = schema.type === "array" ? "[\"a\", \"b\"]" : "{\"a\": 1}";
+  return element("textarea", { rows: 3, spellcheck: false, placeholder: "JSON，例如 " + example });
 }
 
-const isNumber = (schema) => schema.type === "integer" || schema.type === "number";
-const isText = (schema) => !schema.enum && kinds(schema).includes("string") && kinds(schema).every((kind) => ["string", "null"].includes(kind));
-const kinds = (schema) => (schema.anyOf ? schema.anyOf.flatMap(kinds) : [schema.type || "any"]);
-const typeName = (schema) => kinds(schema).join(" | ");
-const pretty = (value) => JSON.stringify(value, null, 2);
-
 function limits(schema) {
-  const words = { minLength: "最短", maxLength: "最长", minimum: "最小", maximum: "最大", default: "默认" };
-  return Object.entries(words).filter(([key]) => key in schema).map(([key, word]) => word + " " + schema[key]).join("，");
+  const words = {
+    minLength: "最短", maxLength: "最长", minimum: "最小", maximum: "最大", minItems: "最少", maxItems: "最多", pattern: "格式", default: "默认",
+  };
+  // The largest id there can be tells nobody anything.
+  const told = ([key]) => schema[key] !== undefined && !(schema[key] >= Number.MAX_SAFE_INTEGER);
+  return Object.entries(words).filter(told).map(([key, word]) => word + " " + schema[key]).join("，");
 }
 
 function read(param, input) {
-  const { schema } = param;
+  const { schema, nullable } = core(param.schema);
   const text = input.value;
-  if (text === "" && !(param.required && schema.type === "string")) return undefined;
+  if (text === "" && param.required && nullable) return null;
+  if (text === "" && !(param.required && isText(schema))) return undefined;
   if (isText(schema)) return text;
   try {
     return JSON.parse(text);
   } catch (error) {
-    if (kinds(schema).includes("string")) return text;
-    throw new Error(param.name + "：不是合法的 JSON");
+    throw new Error(param.name + "：" + (isNumber(schema) ? "不是数字" : "不是合法的 JSON"));
   }
 }
 
+// --- sending, and what came back ---
+
 async function send(method, params, form, answer) {
-  answer.hidden = false;
-  answer.className = "";
-  answer.textContent = "…";
+  const button = form.querySelector("button.main");
+  button.disabled = true;
+  markWrong(form, {});
   try {
     const values = {};
     for (const param of params) {
@@ -145,43 +176,90 @@ async function send(method, params, form, answer) {
     }
     const began = performance.now();
     const got = await call(method.name, values);
-    answer.className = got.error ? "bad" : "";
-    answer.textContent = Math.round(performance.now() - began) + " ms\n" + pretty(got.error || got.result);
+    const took = Math.round(performance.now() - began) + " ms";
+    if (got.error) {
+      show(answer, "错误 " + got.error.code + " · " + took, pretty(got.error), true);
+      markWrong(form, got.error.data?.errors || {});
+    } else {
+      show(answer, "成功 · " + took, pretty(got.result), false);
+      await takeOver(got.result);
+    }
   } catch (error) {
-    answer.className = "bad";
-    answer.textContent = error.message;
+    show(answer, error.message, "", true);
+  }
+  button.disabled = false;
+}
+
+function show(answer, title, text, bad) {
+  answer.hidden = false;
+  answer.classList.toggle("bad", bad);
+  answer.replaceChildren(element("p", { textContent: title }), element("pre", { textContent: text, hidden: !text }));
+  answer.scrollIntoView({ block: "nearest" });
+}
+
+// Errors are named by path, as variables.name; each goes below the param it begins with.
+function markWrong(form, errors) {
+  form.querySelectorAll(".wrong").forEach((one) => one.remove());
+  for (const [path, sentences] of Object.entries(errors)) {
+    const input = form.elements[path.split(".")[0]];
+    if (!input) continue;
+    const prefix = path === input.name ? "" : path + "：";
+    input.parentElement.append(element("small", { className: "wrong", textContent: prefix + sentences.join(" ") }));
   }
 }
+
+// A login by the method's own form counts as well as one by the form above.
+async function takeOver(result) {
+  if (typeof result?.token !== "string" || typeof result?.refresh_token !== "string") return;
+  useToken(result.token);
+  say(result.message || "已使用新的令牌");
+  await load();
+}
+
+// --- the login ---
 
 function useToken(text) {
   token = text.trim();
   if (token) sessionStorage.setItem(TOKEN_KEY, token);
   else sessionStorage.removeItem(TOKEN_KEY);
   $("bearer").elements.token.value = token;
+  $("login").hidden = Boolean(token);
+  $("forget").hidden = !token;
 }
 
-const say = (text) => { $("notice").textContent = text; };
+function say(text, bad = false) {
+  $("notice").textContent = text;
+  $("notice").classList.toggle("bad", bad);
+}
+
+const unreachable = (error) => say("无法连接平台：" + error.message, true);
 
 $("login").addEventListener("submit", async (event) => {
   event.preventDefault();
   const fields = event.target.elements;
-  const got = await call("user.verify", { username: fields.username.value, password: fields.password.value });
-  say(got.error ? got.error.message : got.result.message);
-  if (!got.result || got.result.status !== 0) return;
-  fields.password.value = "";
-  useToken(got.result.token);
-  await load();
+  try {
+    const got = await call("user.verify", { username: fields.username.value, password: fields.password.value });
+    if (got.error || got.result.status !== 0) {
+      say(got.error ? got.error.message : got.result.message, true);
+      return;
+    }
+    fields.password.value = "";
+    await takeOver(got.result);
+    open();
+  } catch (error) {
+    unreachable(error);
+  }
 });
-$("bearer").addEventListener("submit", async (event) => {
+$("bearer").addEventListener("submit", (event) => {
   event.preventDefault();
   say("");
   useToken(event.target.elements.token.value);
-  await load();
+  load().then(open, unreachable);
 });
-$("forget").addEventListener("click", async () => {
+$("forget").addEventListener("click", () => {
   useToken("");
   say("");
-  await load();
+  load().then(open, unreachable);
 });
 $("filter").addEventListener("input", listMethods);
 window.addEventListener("hashchange", () => {
@@ -190,4 +268,4 @@ window.addEventListener("hashchange", () => {
   $("method").focus();
 });
 useToken(token);
-load().catch((error) => say("无法读取接口说明：" + error.message));
+load().then(open, unreachable);
