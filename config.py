@@ -7,6 +7,7 @@ A bad value stops the start with one sentence that names the setting.
 import base64
 import binascii
 import os
+import re
 import secrets
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,9 @@ SHORTEST_SECRET_KEY = 32
 SEAL_KEY_BYTES = 32
 WELL_KNOWN_KEYS = frozenset({"dev", "secret", "changeme", "change-me", "secret-key", "you-will-never-guess"})
 TERRAFORM_ENV_PREFIX = "TERRAFORM_ENV_"
+DATABASES = ("sqlite:", "postgresql+psycopg:", "mysql+pymysql:", "mariadb+pymysql:")
+BROKERS = ("redis://", "rediss://")
+AES_KEY = re.compile(r"[A-Za-z0-9+/]{43}")
 
 
 class ConfigError(OpsError):
@@ -53,6 +57,7 @@ class Config(BaseSettings):
     terraform_bin: str = ""
     terraform_modules_dir: Path = Path(__file__).parent / "terraform_modules"
     terraform_plugin_mirror: Path | None = None
+    ops_sandbox: Literal["auto", "required", "off"] = "auto"
 
     dingtalk_corp_id: str = ""
     dingtalk_app_key: str = ""
@@ -74,6 +79,18 @@ class Config(BaseSettings):
             if not self.seal_keys.get_secret_value():
                 raise ValueError("SEAL_KEYS must be set in production (id:base64 of 32 random bytes)")
         parse_seal_keys(self.seal_keys.get_secret_value())
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_what_no_process_could_use(self) -> Self:
+        database, broker = self.database_url.get_secret_value(), self.broker_url.get_secret_value()
+        if database and not database.startswith(DATABASES):
+            raise ValueError("DATABASE_URL must begin with sqlite://, postgresql+psycopg:// or mysql+pymysql://")
+        if broker and not broker.startswith(BROKERS):
+            raise ValueError("BROKER_URL must be empty or begin with redis:// or rediss://")
+        aes_key = self.dingtalk_aes_key.get_secret_value()
+        if aes_key and not AES_KEY.fullmatch(aes_key):
+            raise ValueError("DINGTALK_AES_KEY must be the 43 letters and digits of the event subscription")
         return self
 
     @property
@@ -138,14 +155,18 @@ class Config(BaseSettings):
 
 
 def load_config() -> Config:
-    """Read the environment, or stop with one sentence that names the setting."""
+    """Read the environment and see to the data folder, or stop with one sentence that names the setting."""
     try:
-        return Config()
+        config = Config()
+        config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = ".".join(str(part) for part in first["loc"]).upper()
         text = first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{name}: {text}" if name else text) from None
+    except OSError as error:
+        raise ConfigError(f"OPS_DATA_DIR: {config.data_dir} cannot be used ({error.strerror})") from error
+    return config
 
 
 def parse_seal_keys(text: str) -> dict[str, bytes]:
@@ -178,6 +199,22 @@ def read_dotenv(path: Path, setting: str) -> dict[str, str]:
             raise ConfigError(f"{setting}: line {number} of {path} does not read NAME=value")
         pairs[name] = value.strip().strip("'\"")
     return pairs
+
+
+def share_metrics(data_dir: Path) -> None:
+    """Have every process of this host count in one folder; call it before anything that counts is imported."""
+    folder = data_dir / "metrics"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for path in folder.glob("*.db"):
+        pid = path.stem.rpartition("_")[2]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            path.unlink(missing_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+
+
+def metrics_folder() -> str | None:
+    """Where the processes of this host count together; None when each counts for itself."""
+    return os.environ.get("PROMETHEUS_MULTIPROC_DIR")
 
 
 def child_environment(**settings: object) -> dict[str, str]:

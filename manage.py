@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 HERE = Path(__file__).parent
+COUNTING = ("run", "worker", "scheduler")
 LAZY_GROUPS = {
     "db": ("flask_migrate.cli", "db", "Database migrations: upgrade, downgrade, current, …"),
     "module": ("opsplatform.catalog.cli", "module_cli", "Look at the modules of the catalogue."),
@@ -149,6 +150,59 @@ def doctor() -> None:
 
 
 @cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def backup(file: Path) -> None:
+    """Write the whole database to FILE while everything goes on. The keys of the settings are not in it."""
+    from opsplatform.backup import backup as make  # noqa: PLC0415
+
+    with create_app().app_context():
+        manifest = make(file)
+    rows = sum(member.rows for member in manifest.tables)
+    click.echo(
+        f"{file}: {len(manifest.tables)} tables, {rows} rows as they were at {manifest.made_at:%Y-%m-%d %H:%M:%S} UTC"
+    )
+    click.echo(f"Keep SECRET_KEY and the keys of SEAL_KEYS ({', '.join(manifest.keys) or 'none used yet'}) elsewhere.")
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Delete what the database holds.")
+@click.option("--moved", is_flag=True, help="Nothing was done since the backup; let plans that wait stay good.")
+def restore(file: Path, *, force: bool, moved: bool) -> None:
+    """Fill an empty database, of any kind, from the backup FILE. Stop web, workers and scheduler first."""
+    from opsplatform.backup import restore as bring_back  # noqa: PLC0415
+
+    with create_app().app_context():
+        restored = bring_back(file, force=force, moved=moved)
+    click.echo(
+        f"Restored as it was at {restored.manifest.made_at:%Y-%m-%d %H:%M:%S} UTC; the last run is {restored.last_run}."
+    )
+    for run_id, status in restored.under_way:
+        click.echo(f"under way then: run {run_id}, {status}")
+
+
+@cli.group()
+def seal() -> None:
+    """Look after the keys that seal what must not lie in clear."""
+
+
+@seal.command()
+@click.option("--check", is_flag=True, help="Change nothing; say how many values each key still seals.")
+def rotate(*, check: bool) -> None:
+    """Seal every value again with the first key of SEAL_KEYS, while everything goes on."""
+    from opsplatform import rotation  # noqa: PLC0415
+
+    with create_app().app_context():
+        for progress in () if check else rotation.rotate():
+            said = f"{progress.table}: {progress.sealed} sealed again, {progress.kept} changed meanwhile"
+            click.echo(said + (f", {progress.broken} DO NOT OPEN" if progress.broken else ""))
+        for table, keys in rotation.census().items():
+            click.echo(f"{table}: " + (", ".join(f"{count} with {key}" for key, count in keys.items()) or "empty"))
+        if not check:
+            rotation.require_done()
+
+
+@cli.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True)
 @click.option("--callback-url", help="Where events go; the platform of these settings otherwise.")
 def simulator(port: int, callback_url: str | None) -> None:
@@ -184,12 +238,32 @@ def demo(*, keep: bool, port: int | None) -> None:
 
 def main() -> None:
     """Run a command."""
-    words = sys.argv[1:]
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
     try:
-        cli.main(words, prog_name="manage.py", obj=_script_info() if words[:1] and words[0] in LAZY_GROUPS else None)
+        if command in COUNTING:
+            _share_metrics()
+        cli.main(prog_name="manage.py", obj=_script_info() if command in LAZY_GROUPS else None)
     except OpsError as error:
         click.echo(str(error), err=True)
         sys.exit(1)
+    except _database_error() as error:
+        said = str(getattr(error, "orig", None) or error).splitlines()[0]
+        click.echo(f"The database cannot be used ({said}); python manage.py doctor says what to do.", err=True)
+        sys.exit(1)
+
+
+def _database_error() -> type[Exception]:
+    """What a database fails with; asked only when something failed, so that nothing else waits for the import."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    return SQLAlchemyError
+
+
+def _share_metrics() -> None:
+    """Count together with the other processes of this host."""
+    from config import load_config, share_metrics  # noqa: PLC0415
+
+    share_metrics(load_config().data_dir)
 
 
 def _script_info() -> object:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from flask import Flask, Response
 from sqlalchemy.exc import OperationalError
@@ -12,22 +13,29 @@ from opsplatform.accounts import sessions
 from opsplatform.accounts import tasks as accounts_tasks
 from opsplatform.adapters.dingtalk import DingTalk
 from opsplatform.adapters.registry import Adapters
+from opsplatform.adapters.sandbox import Sandbox
 from opsplatform.adapters.terraform import Terraform, find_terraform
+from opsplatform.approvals import inbox
 from opsplatform.approvals import rpc as approvals_rpc
 from opsplatform.approvals import tasks as approvals_tasks
 from opsplatform.approvals import views as approvals_views
 from opsplatform.catalog import rpc as catalog_rpc
 from opsplatform.catalog import tasks as catalog_tasks
-from opsplatform.core import health, logs, metrics
+from opsplatform.core import health, logs, metrics, rpc_answers
 from opsplatform.core.db import init_db
 from opsplatform.core.queue import Periodic, Queue, Task
 from opsplatform.core.rpc import Method, init_rpc
 from opsplatform.core.schemas import ma
+from opsplatform.core.sealing import SealedColumn
 from opsplatform.inventory import rpc as inventory_rpc
+from opsplatform.notifications import service as notifications
 from opsplatform.notifications import tasks as notifications_tasks
+from opsplatform.runs import files as runs_files
+from opsplatform.runs import queries as runs_queries
 from opsplatform.runs import rpc as runs_rpc
 from opsplatform.runs import tasks as runs_tasks
 from opsplatform.states import rpc as states_rpc
+from opsplatform.states import service as states
 from opsplatform.states import views as states_views
 
 log = logging.getLogger(__name__)
@@ -41,10 +49,17 @@ METHODS: tuple[Method, ...] = (
     *inventory_rpc.METHODS,
 )
 
+# What stands in the database, told by /metrics.
+BACKLOGS = (
+    metrics.Backlog("opsplatform_runs", "Runs that have not ended, by status.", runs_queries.count_open),
+    metrics.Backlog("opsplatform_inbox_events", "Events that wait to be handled.", inbox.count_waiting),
+    metrics.Backlog("opsplatform_notices", "Notices that are not sent, by status.", notifications.count_unsent),
+)
+
 # Every view says who may call it: `public` ones carry their own proof (signature, run credential) or tell nothing.
 VIEWS: tuple[Callable[[Flask], None], ...] = (
     health.register,
-    metrics.register,
+    partial(metrics.register, backlogs=BACKLOGS),
     approvals_views.register,
     states_views.register,
 )
@@ -62,6 +77,9 @@ TASKS: dict[str, Task] = {
     "runs.settle": runs_tasks.settle,
     "runs.sweep": runs_tasks.sweep,
 }
+
+# Every column of sealed values; key rotation goes through them.
+SEALED: tuple[SealedColumn, ...] = (rpc_answers.SEALED, runs_files.SEALED, states.SEALED)
 
 SCHEDULE = [
     Periodic("accounts.forget_expired", seconds=3600),
@@ -111,7 +129,9 @@ def real_adapters(config: Config) -> Adapters:
             agent_id=config.dingtalk_agent_id,
         ),
         terraform=lambda: Terraform(
-            find_terraform(config.terraform_bin, config.data_dir), plugin_mirror=config.terraform_plugin_mirror
+            find_terraform(config.terraform_bin, config.data_dir),
+            plugin_mirror=config.terraform_plugin_mirror,
+            sandbox=Sandbox(config.ops_sandbox),
         ),
     )
 

@@ -16,6 +16,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import NewConnectionError
 
 from opsplatform.core.errors import UpstreamError
+from opsplatform.core.metrics import UPSTREAM_SECONDS, timed
 
 LARGEST_ANSWER = 8 * 1024 * 1024
 CHUNK = 64 * 1024
@@ -106,8 +107,12 @@ class Client:
         safe: bool,
     ) -> dict[str, Any]:
         """Send one request and return the JSON object that came back; `safe` calls change nothing and are retried."""
-        call = _Call(method, path, params or {}, json, headers or {}, safe)
-        for attempt in range(self._retries if safe else 0):
+        with timed(UPSTREAM_SECONDS, self.system):
+            return self._patiently(_Call(method, path, params or {}, json, headers or {}, safe))
+
+    def _patiently(self, call: _Call) -> dict[str, Any]:
+        """Send the request, and a safe one again while the fault may pass."""
+        for attempt in range(self._retries if call.safe else 0):
             try:
                 return self._once(call)
             except UpstreamError as error:

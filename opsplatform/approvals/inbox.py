@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from opsplatform.adapters.dingtalk_crypto import Event
@@ -15,6 +15,7 @@ from opsplatform.core.queue import enqueue
 
 INSTANCE_EVENT = "bpms_instance_change"
 LONGEST_WAIT = 600.0
+RESTORED = "restored"  # marks the data of an event that waited in a backup
 
 
 def receive(event: Event) -> None:
@@ -87,6 +88,18 @@ def due() -> Sequence[int]:
     """Ids of events that wait and that nobody works on."""
     leases.drop_dead_claims(InboxEvent)
     return leases.due(InboxEvent, InboxEvent.status == "received", InboxEvent.next_at <= epoch())
+
+
+def count_waiting() -> dict[str, int]:
+    """How many events wait to be handled."""
+    number = db.session.scalar(select(func.count()).select_from(InboxEvent).where(InboxEvent.status == "received"))
+    return {"received": number or 0}
+
+
+def distrust_events() -> None:
+    """Mark what waited in a backup: what such an event leads to may have been done since the backup was made."""
+    for event in db.session.scalars(select(InboxEvent).where(InboxEvent.status == "received")):
+        event.data = {**event.data, RESTORED: True}
 
 
 def _event(lease: Lease) -> InboxEvent:

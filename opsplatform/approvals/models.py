@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from opsplatform.core.db import Base, Id, Json, LongText, now
 from opsplatform.core.leases import Leased
+from opsplatform.core.machines import Cause, Machine, Move
 
 EVENT_STATUSES = ("received", "done", "ignored")
 
@@ -24,10 +25,20 @@ class ApprovalStatus(StrEnum):
     IGNORED = "ignored"
 
 
-NEXT: dict[str, frozenset[ApprovalStatus]] = {
-    ApprovalStatus.PENDING: frozenset(ApprovalStatus) - {ApprovalStatus.PENDING, ApprovalStatus.IGNORED},
-    ApprovalStatus.IGNORED: frozenset({ApprovalStatus.PENDING, ApprovalStatus.INVALID}),
-}
+S = ApprovalStatus
+
+MACHINE = Machine(
+    (S.PENDING, S.IGNORED),
+    (
+        Move(S.PENDING, S.AGREED, Cause.EVENT, "DingTalk says it ended with agree"),
+        Move(S.PENDING, S.REFUSED, Cause.EVENT, "DingTalk says it ended with refuse"),
+        Move(S.PENDING, S.TERMINATED, Cause.EVENT, "withdrawn, deleted, or ended in any other way"),
+        Move(S.PENDING, S.INVALID, Cause.EVENT, "the form does not fit the module"),
+        Move(S.IGNORED, S.PENDING, Cause.EVENT, "its template is bound to a module by now"),
+    ),
+)
+NEXT = MACHINE.next
+ENDS = MACHINE.ends
 
 
 class InboxEvent(Leased, Base):
@@ -86,7 +97,7 @@ class Approval(Base):
 
     def move_to(self, status: ApprovalStatus) -> bool:
         """Take a new status where the table allows it; a decided approval stays as it was decided."""
-        if status not in NEXT.get(self.status, frozenset()):
+        if status not in MACHINE.after(self.status):
             return False
         self.status = status
         return True

@@ -3,11 +3,12 @@
 import logging
 
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from opsplatform.adapters.dingtalk_crypto import BadEvent, Event, EventCrypto, normalise, read_query
 from opsplatform.approvals import inbox
 from opsplatform.core.db import transaction
-from opsplatform.core.metrics import CALLBACKS
+from opsplatform.core.metrics import CALLBACK_SECONDS, CALLBACKS
 from opsplatform.core.settings import settings
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,11 @@ REFUSAL = {"error": "The event was not accepted."}
 @blueprint.post("/dingtalk/callback")
 def callback() -> tuple[Response, int]:
     """Check, decrypt, store, answer. Every refusal reads the same: a sender learns nothing from it."""
+    with CALLBACK_SECONDS.time():
+        return _answer()
+
+
+def _answer() -> tuple[Response, int]:
     crypto: EventCrypto | None = current_app.extensions["event_crypto"]
     if crypto is None:
         log.error("an event was pushed, but DINGTALK_TOKEN, DINGTALK_AES_KEY and an owner key are not set")
@@ -48,7 +54,12 @@ def register(app: Flask) -> None:
 
 def _read(crypto: EventCrypto) -> tuple[Event, str]:
     signature, timestamp, nonce = read_query(request.args.to_dict(flat=False))
-    text, owner_key = crypto.open(
-        signature=signature, timestamp=timestamp, nonce=nonce, body=request.get_data(cache=False)
-    )
+    text, owner_key = crypto.open(signature=signature, timestamp=timestamp, nonce=nonce, body=_body())
     return normalise(text), owner_key
+
+
+def _body() -> bytes:
+    try:
+        return request.get_data(cache=False)
+    except RequestEntityTooLarge as error:
+        raise BadEvent("the body is larger than any request may be") from error

@@ -25,7 +25,7 @@ from huey import PriorityRedisHuey, SqliteHuey
 from huey.consumer import Consumer
 from huey.registry import Message
 from huey.serializer import Serializer
-from huey.storage import SqliteStorage
+from huey.storage import PriorityRedisStorage, SqliteStorage
 from redis import ConnectionPool, RedisError
 from sqlalchemy import CursorResult, Float, String, update
 from sqlalchemy.exc import SQLAlchemyError
@@ -34,10 +34,12 @@ from sqlalchemy.orm import Mapped, mapped_column
 from opsplatform.core.db import Base, after_commit, db, transaction
 from opsplatform.core.leases import LeaseLost
 from opsplatform.core.logs import about
+from opsplatform.core.metrics import TASK_SECONDS, WAIT_SECONDS, timed
 
 log = logging.getLogger(__name__)
 
 LONGEST_SLEEP = 1.0
+BROKER_PATIENCE = 0.15  # seconds Redis gets to take a message; whoever answers DingTalk waits for it
 GRACE_SECONDS = 30
 
 Task = Callable[..., None]
@@ -112,6 +114,19 @@ class WakingStorage(SqliteStorage):
         return True
 
 
+class HastyStorage(PriorityRedisStorage):
+    """The queue on Redis: handing a message over may take a moment and no more, waiting for one may take longer."""
+
+    def __init__(self, *args: Any, patient: ConnectionPool, **kwargs: Any) -> None:  # noqa: ANN401 - the engine's signature
+        super().__init__(*args, **kwargs)
+        self._patient = PriorityRedisStorage(self.name, connection_pool=patient, read_timeout=self.read_timeout)
+
+    def dequeue(self) -> bytes | None:
+        """The next message, or None after a short while."""
+        data: bytes | None = self._patient.dequeue()
+        return data
+
+
 class _Plain:
     """Run a message and nothing else: no revocation, no result, no retry of the engine's own."""
 
@@ -129,6 +144,8 @@ class FileHuey(_Plain, SqliteHuey):
 class NetHuey(_Plain, PriorityRedisHuey):
     """The queue on Redis."""
 
+    storage_class = HastyStorage
+
 
 class Queue:
     """The queue of one application with its table of tasks."""
@@ -143,7 +160,7 @@ class Queue:
     def put(self, task: str, values: dict[str, object], priority: int) -> None:
         """Hand a message to the engine; a broker that is down is logged, the sweeper will find the row."""
         try:
-            self.huey.enqueue(self._message.s(task, values, priority=priority))
+            self.huey.enqueue(self._message.s(task, values, time.time(), priority=priority))
         except (OSError, sqlite3.Error, RedisError):
             log.exception("could not wake a worker", extra={"task": task})
 
@@ -168,14 +185,16 @@ class Queue:
         )
         consumer.run()
 
-    def _run(self, task: str, values: dict[str, object]) -> None:
+    def _run(self, task: str, values: dict[str, object], sent_at: float = 0.0) -> None:
         function = self.tasks.get(task)
         if function is None:
             log.error("a message names no task of ours", extra={"task": task})
             return
+        WAIT_SECONDS.labels(task).observe(max(0.0, time.time() - sent_at))
         with self._app.app_context(), about(task=task, **values):
             try:
-                function(**values)
+                with timed(TASK_SECONDS, task):
+                    function(**values)
             except LeaseLost as error:
                 log.warning("stopped: %s", error)
             except Exception:
@@ -231,10 +250,11 @@ def _connect(broker_url: str, folder: Path) -> Any:  # noqa: ANN401 - either kin
     if broker_url.startswith(("redis://", "rediss://")):
         return NetHuey(
             "opsplatform",
-            connection_pool=ConnectionPool.from_url(broker_url, socket_connect_timeout=0.2),
+            connection_pool=_connections(broker_url, BROKER_PATIENCE),
+            patient=_connections(broker_url, LONGEST_SLEEP + 1),
             results=False,
             serializer=JsonMessages(),
-            read_timeout=1,
+            read_timeout=LONGEST_SLEEP,
         )
     if broker_url:
         raise ValueError("BROKER_URL must be empty or begin with redis:// or rediss://")
@@ -246,3 +266,7 @@ def _connect(broker_url: str, folder: Path) -> Any:  # noqa: ANN401 - either kin
         filename=str(folder / "queue.db"),
         pipe=str(folder / "queue.wake"),
     )
+
+
+def _connections(url: str, patience: float) -> ConnectionPool:
+    return ConnectionPool.from_url(url, socket_connect_timeout=BROKER_PATIENCE, socket_timeout=patience)

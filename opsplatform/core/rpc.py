@@ -5,6 +5,7 @@ serialisation are ours. One call in order: look up, log in, permission, params, 
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, cast
@@ -15,19 +16,20 @@ from flask_jsonrpc.site import JSONRPCSite
 from flask_jsonrpc.views import JSONRPCView
 from limits import RateLimitItem
 from pydantic_core import from_json, to_json
-from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
 from opsplatform.core import browse, openrpc
-from opsplatform.core.db import db, reading, transaction
+from opsplatform.core.db import db, reading
 from opsplatform.core.errors import NoPermission, NotLoggedIn, OpsError
 from opsplatform.core.limits import Limiter
 from opsplatform.core.logs import about
+from opsplatform.core.metrics import RPC_SECONDS
 from opsplatform.core.rpc_answers import Request, take_request_id
 from opsplatform.core.rpc_caller import NOBODY, Principal, caller, identify, known_caller, one_call
 from opsplatform.core.rpc_envelope import is_request
 from opsplatform.core.rpc_errors import (
+    InternalError,
     InvalidRequest,
     MethodNotFound,
     ParseError,
@@ -47,6 +49,7 @@ from opsplatform.core.rpc_http import (
     read_body,
 )
 from opsplatform.core.rpc_method import Entry, Method
+from opsplatform.core.rpc_perform import perform, perform_once
 
 __all__ = ["BATCH_MAX", "Method", "Principal", "Rpc", "caller", "init_rpc"]
 
@@ -91,18 +94,23 @@ class RpcSite(JSONRPCSite):
         if not is_request(item):
             return _refused(InvalidRequest())
         name = item["method"]
+        begun, code = time.perf_counter(), "0"
         with one_call():
             try:
                 member = self.call(name, item.get("params", {}))
             except OpsError as error:
+                code = str(error.code)
                 member = self._explain(error, name)
             except Exception as error:
+                code = str(InternalError.code)
                 ref = new_ref()
                 hide_values(error)
                 log.exception("a method failed", extra=self._fields(name, ref))
                 member = confess(error, ref)
             finally:
                 db.session.remove()  # what one call left open must not meet the next
+                method = name if name in self.entries else "_unknown"
+                RPC_SECONDS.labels(method, code).observe(time.perf_counter() - begun)
         if "id" not in item:
             return None
         return b'{"jsonrpc":"2.0",' + member + b',"id":' + to_json(item["id"]) + b"}"
@@ -121,8 +129,10 @@ class RpcSite(JSONRPCSite):
             if entry.limit is not None:
                 self._count(entry.method, entry.limit, values)
             if request_id is None:
-                return _perform(entry, values)
-            return _perform_once(entry, values, Request(_user_id(), name, request_id, named))
+                return perform(entry, values)
+            principal = known_caller()
+            user_id = principal.user_id if principal else NOBODY
+            return perform_once(entry, values, Request(user_id, name, request_id, named))
 
     def log_in(self, token: object) -> Principal:
         """Whose token this is, or NotLoggedIn."""
@@ -266,35 +276,3 @@ def _refused(error: OpsError) -> bytes:
     ref = new_ref()
     log.info("request refused", extra={"ref": ref, "code": error.code, "reason": error.data["reason"]})
     return failure(error, ref)
-
-
-def _user_id() -> int:
-    principal = known_caller()
-    return principal.user_id if principal else NOBODY
-
-
-def _perform(entry: Entry, values: dict[str, Any], asked: Request | None = None) -> bytes:
-    """Run the function and dump its result in one transaction, so that a bad result keeps nothing."""
-    if not entry.method.changes:
-        return entry.dump(entry.method.function(**values))  # what it read ends with the session, after the call
-    with transaction():
-        member = entry.dump(entry.method.function(**values))
-        if asked is not None:
-            asked.remember(member)
-    return member
-
-
-def _perform_once(entry: Entry, values: dict[str, Any], asked: Request) -> bytes:
-    """The answer that was given before, or a new one; of two at the same time one wins and both hear its answer."""
-    with reading():
-        known = asked.recall()
-    if known is not None:
-        return known
-    try:
-        return _perform(entry, values, asked)
-    except (OpsError, SQLAlchemyError):
-        with reading():
-            known = asked.recall()
-        if known is None:
-            raise
-        return known

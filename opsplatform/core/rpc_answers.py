@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from opsplatform.core.db import Base, Id, LongBytes, db, now
 from opsplatform.core.errors import Conflict, InvalidParams
 from opsplatform.core.rpc_method import LONGEST_NAME
-from opsplatform.core.sealing import open_sealed, seal
+from opsplatform.core.sealing import SealedColumn, open_sealed, seal
 
 SHORTEST_REQUEST_ID = 8
 LONGEST_REQUEST_ID = 64
@@ -44,7 +44,7 @@ class Request:
         self.method = method
         self.key = hashlib.sha256(request_id.encode()).hexdigest()
         self.digest = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).digest()
-        self._place = f"answered_call:{user_id}:{method}:{self.key}"
+        self._place = _context(user_id, method, self.key)
 
     def recall(self) -> bytes | None:
         """What was answered before, None when nothing was, Conflict when it was asked with other params."""
@@ -86,3 +86,12 @@ def take_request_id(params: list[Any] | dict[str, Any]) -> str | None:
 def forget_answers(before: dt.datetime) -> None:
     """Delete answers nobody will ask for again; belongs inside a transaction."""
     db.session.execute(delete(AnsweredCall).where(AnsweredCall.created_at < before))
+
+
+def _context(user_id: int, method: str, request_key: str) -> str:
+    return f"answered_call:{user_id}:{method}:{request_key}"
+
+
+SEALED = SealedColumn(
+    AnsweredCall.sealed, select(AnsweredCall.user_id, AnsweredCall.method, AnsweredCall.request_key), _context
+)

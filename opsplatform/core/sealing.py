@@ -2,13 +2,19 @@
 
 A sealed value reads `0x01 | length of key id | key id | nonce (12) | tag (16) | ciphertext`. `context` names the
 row and column it belongs to, so that a value copied elsewhere does not open. Rotation: put a new key first; old
-values open with the old key until they are sealed again.
+values open with the old key until they are sealed again (`manage.py seal rotate`). A module that keeps sealed values
+declares their column as `SEALED`, with what `context` is made of; `app.py` gathers these.
 """
 
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from Crypto.Cipher import AES
 from Crypto.Random import get_random_bytes
+from sqlalchemy import Select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from opsplatform.core.settings import settings
 
@@ -19,6 +25,15 @@ TAG_BYTES = 16
 
 class SealError(Exception):
     """A sealed value does not open: wrong key, wrong place, or changed."""
+
+
+@dataclass(frozen=True)
+class SealedColumn:
+    """A column of sealed values; `context` makes a value's context out of what `place` selects for its row."""
+
+    column: InstrumentedAttribute[bytes]
+    place: Select[*tuple[Any, ...]]
+    context: Callable[..., str]
 
 
 def seal(plain: bytes, context: str) -> bytes:
@@ -33,21 +48,19 @@ def open_sealed(sealed: bytes, context: str) -> bytes:
 
 def seal_with(keys: dict[str, bytes], plain: bytes, context: str) -> bytes:
     """Seal with the first of `keys`."""
-    key_id, key = next(iter(keys.items()))
+    name, key = next(iter(keys.items()))
     nonce = get_random_bytes(NONCE_BYTES)
     cipher = AES.new(key, AES.MODE_GCM, nonce=nonce)
     cipher.update(context.encode())
     ciphertext, tag = cipher.encrypt_and_digest(zlib.compress(plain, 1))
-    name = key_id.encode()
-    return bytes([VERSION, len(name)]) + name + nonce + tag + ciphertext
+    return beginning(name) + nonce + tag + ciphertext
 
 
 def open_with(keys: dict[str, bytes], sealed: bytes, context: str) -> bytes:
     """Open with the key the value names, or raise SealError."""
-    if len(sealed) < 2 or sealed[0] != VERSION:  # noqa: PLR2004
-        raise SealError("not a sealed value")
+    name = key_id(sealed)
     start = 2 + sealed[1]
-    key = keys.get(sealed[2:start].decode("ascii", "replace"))
+    key = keys.get(name)
     if key is None:
         raise SealError("sealed with a key that SEAL_KEYS does not hold")
     nonce = sealed[start : start + NONCE_BYTES]
@@ -58,3 +71,16 @@ def open_with(keys: dict[str, bytes], sealed: bytes, context: str) -> bytes:
         return zlib.decompress(cipher.decrypt_and_verify(sealed[start + NONCE_BYTES + TAG_BYTES :], tag))
     except (ValueError, zlib.error) as error:
         raise SealError("the sealed value was changed or belongs elsewhere") from error
+
+
+def key_id(sealed: bytes) -> str:
+    """The id of the key a value is sealed with; its beginning is enough."""
+    if len(sealed) < 2 or sealed[0] != VERSION:  # noqa: PLR2004
+        raise SealError("not a sealed value")
+    return sealed[2 : 2 + sealed[1]].decode(errors="replace")
+
+
+def beginning(name: str) -> bytes:
+    """How every value begins that is sealed with the key of this id."""
+    encoded = name.encode()
+    return bytes([VERSION, len(encoded)]) + encoded

@@ -14,6 +14,7 @@ from opsplatform.core.errors import NotFound
 from opsplatform.inventory.models import Resource, ResourceEvent
 
 EXPORT_LIMIT = 100_000
+FORMULA_BEGINS = tuple("=+-@＝＋－＠\t\r\n")  # what a spreadsheet takes for the beginning of a formula
 EXPORT_COLUMNS = (
     "id", "address", "type", "name", "provider_id", "module", "workspace", "environment", "applicant_userid",
     "applicant_name", "approval_number", "approval_title", "approvers", "run_id", "state", "created_at",
@@ -69,24 +70,27 @@ def record(owner: Mapping[str, Any], found: Sequence[Found], *, orphans: Mapping
 
     `owner` carries run, module, workspace, environment, applicant, approval and approvers as plain values. A
     resource whose id at the provider changed was replaced: the old row ends, a new one begins. `orphans` exist
-    outside the state, by address with the provider's id.
+    outside the state, by address with the provider's id; they stay orphaned until the state holds that very object.
     """
-    active = _active(owner["workspace"])
+    active = {row.address: row for row in _rows(owner["workspace"], "active")}
+    orphaned = {row.provider_id: row for row in _rows(owner["workspace"], "orphaned") if row.provider_id}
     fresh: list[dict[str, Any]] = []
     for resource in found:
-        known = active.pop(resource.address, None)
-        if known is not None and known.state == "active" and known.provider_id == resource.provider_id:
+        known = active.get(resource.address)
+        if known is not None and known.provider_id == resource.provider_id:
             _change(known, resource, owner["run_id"])
+            del active[resource.address]
             continue
-        if known is not None:
-            _end(known, owner["run_id"])
         fresh.append(_row(owner, resource, "active"))
-    for address, provider_id in orphans.items():
-        active.pop(address, None)
-        fresh.append(_row(owner, _orphan(address, provider_id), "orphaned"))
+        if resource.provider_id in orphaned:  # it was taken in; any other orphan still exists, whatever stands there
+            _end(orphaned.pop(resource.provider_id), owner["run_id"])
+    fresh += [
+        _row(owner, _orphan(address, provider_id), "orphaned")
+        for address, provider_id in orphans.items()
+        if provider_id is None or provider_id not in orphaned
+    ]
     for gone in active.values():
-        if gone.state == "active":
-            _end(gone, owner["run_id"])
+        _end(gone, owner["run_id"])
     _add(fresh, owner["run_id"])
 
 
@@ -139,9 +143,9 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _active(workspace: str) -> dict[str, Resource]:
-    query = select(Resource).where(Resource.workspace == workspace, Resource.state != "destroyed").order_by(Resource.id)
-    return {resource.address: resource for resource in db.session.scalars(query)}
+def _rows(workspace: str, state: str) -> Sequence[Resource]:
+    query = select(Resource).where(Resource.workspace == workspace, Resource.state == state)
+    return db.session.scalars(query.order_by(Resource.id)).all()
 
 
 def _change(known: Resource, resource: Found, run_id: int) -> None:
@@ -215,4 +219,4 @@ def _cell(value: object) -> str:
     if isinstance(value, dt.datetime):
         return value.isoformat().replace("+00:00", "Z")
     text = str(value)
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+    return f"'{text}" if text.startswith(FORMULA_BEGINS) else text

@@ -1,6 +1,6 @@
 """Tell people, once: a notice is a row with a key; a worker sends it, and tries again while that is safe."""
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from opsplatform.core import leases
 from opsplatform.core.db import db, epoch, now
@@ -56,6 +56,12 @@ def enqueue_waiting(limit: int = 200) -> None:
     due = select(Notice.id).where(Notice.status == "waiting", Notice.next_at <= epoch(), leases.free(Notice))
     for notice_id in db.session.scalars(due.order_by(Notice.id).limit(limit)):
         enqueue("notifications.send", notice_id=notice_id)
+
+
+def count_unsent() -> dict[str, int]:
+    """How many notices were not sent, by status."""
+    query = select(Notice.status, func.count()).where(Notice.status != "sent").group_by(Notice.status)
+    return dict(db.session.execute(query).tuples().all())
 
 
 def _queue(notice: Notice) -> None:

@@ -22,13 +22,15 @@ class Outcome:
     Attributes:
         state: what Terraform left in the folder; None when the state went to the http backend, or nothing was made.
         error: the first error in plain words; None when all went well.
-        created: what Terraform reported as done, by address, with the id its provider gave.
+        created: what Terraform made or may have made, by address, with the id its provider gave, if it is known.
+        aside: why nobody may go on in the workspace before a person has looked; None when there is no reason.
     """
 
     state: bytes | None
     error: str | None
     canceled: bool
     created: dict[str, str | None]
+    aside: str | None = None
 
 
 def begin(run_id: int) -> Job | None:
@@ -40,6 +42,9 @@ def begin(run_id: int) -> Job | None:
     if lease is None:
         return None
     run = service.get(run_id)
+    if not states.hold(run.workspace, run.id, fence=lease.fence):  # before its state is read, so that it stays so
+        leases.release(lease)
+        return None
     try:
         job = read_job(run, lease)
     except Conflict as error:
@@ -51,9 +56,6 @@ def begin(run_id: int) -> Job | None:
     trouble = _difference(run, job)
     if trouble:
         planning.again(run, trouble)
-        return None
-    if not states.hold(run.workspace, run.id, fence=lease.fence):
-        leases.release(lease)
         return None
     run.move_to(RunStatus.APPLYING)
     service.note(run)
@@ -69,9 +71,11 @@ def finish(lease: Lease, outcome: Outcome) -> None:
 def settle(run: Run, outcome: Outcome) -> None:
     """Make the record say what exists, whatever happened to the worker."""
     problem = _store_state(run, outcome)
+    if outcome.aside:
+        states.quarantine(run.workspace, outcome.aside)
     stored = states.latest(run.workspace)
     found = states.resources_of(stored.content) if stored else []
-    inventory.record(_owner(run), found, orphans=_orphans(outcome, {resource.address for resource in found}))
+    inventory.record(_owner(run), found, orphans=_orphans(outcome, found))
     if stored:
         outputs = states.outputs_of(stored.content).items()
         run.outputs = {name: service.MASK if each["sensitive"] else each["value"] for name, each in outputs}
@@ -105,11 +109,20 @@ def _store_state(run: Run, outcome: Outcome) -> str | None:
     return None
 
 
-def _orphans(outcome: Outcome, in_state: set[str]) -> dict[str, str | None]:
-    """What Terraform said it made and the state does not hold; after a clean end there is none."""
+def _orphans(outcome: Outcome, found: list[states.StateResource]) -> dict[str, str | None]:
+    """What was made, or may have been, and the state does not hold; after a clean end there is none.
+
+    The state may still hold the object that was there before, at the same address. An id that is masked or that the
+    state does not tell cannot be compared, so the address decides.
+    """
     if not (outcome.error or outcome.canceled):
         return {}
-    return {address: made for address, made in outcome.created.items() if address not in in_state}
+    held = {resource.address: resource.provider_id for resource in found}
+    return {
+        address: made
+        for address, made in outcome.created.items()
+        if made is None or address not in held or held[address] not in {made, None, service.MASK}
+    }
 
 
 def _owner(run: Run) -> dict[str, Any]:

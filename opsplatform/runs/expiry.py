@@ -27,4 +27,4 @@ def expire(life: dt.timedelta) -> None:
 def _waiting_since(moment: dt.datetime) -> Sequence[Run]:
     """Runs that have waited for a decision at least since then, oldest first."""
     query = select(Run).where(Run.status == RunStatus.PLANNED, Run.decision.is_(None), Run.planned_at <= moment)
-    return db.session.scalars(query.order_by(Run.id).limit(MOST_AT_ONCE)).all()
+    return db.session.scalars(query.order_by(Run.id).limit(MOST_AT_ONCE).with_for_update()).all()

@@ -1,9 +1,9 @@
 """The sealed files of a run: variables, plan, plan as JSON, lock file. Each opens only in its own place."""
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from opsplatform.core.db import db
-from opsplatform.core.sealing import open_sealed, seal
+from opsplatform.core.sealing import SealedColumn, open_sealed, seal
 from opsplatform.runs.models import RunFile
 
 VARIABLES, PLAN, PLAN_JSON, LOCK = "variables", "plan", "plan_json", "lock"
@@ -12,16 +12,23 @@ VARIABLES, PLAN, PLAN_JSON, LOCK = "variables", "plan", "plan_json", "lock"
 def keep(run_id: int, name: str, content: bytes) -> None:
     """Seal and store a file, in the place of an earlier one of that name."""
     row = db.session.get(RunFile, (run_id, name)) or RunFile(run_id=run_id, name=name)
-    row.sealed = seal(content, f"run:{run_id}:{name}")
+    row.sealed = seal(content, _context(run_id, name))
     db.session.add(row)
 
 
 def fetch(run_id: int, name: str) -> bytes | None:
     """The file in clear, or None when there is none."""
     row = db.session.get(RunFile, (run_id, name))
-    return None if row is None else open_sealed(row.sealed, f"run:{run_id}:{name}")
+    return None if row is None else open_sealed(row.sealed, _context(run_id, name))
 
 
 def drop(run_id: int, name: str) -> None:
     """Forget a file: a plan that was applied is of no more use and holds values in clear inside."""
     db.session.execute(delete(RunFile).where(RunFile.run_id == run_id, RunFile.name == name))
+
+
+def _context(run_id: int, name: str) -> str:
+    return f"run:{run_id}:{name}"
+
+
+SEALED = SealedColumn(RunFile.sealed, select(RunFile.run_id, RunFile.name), _context)

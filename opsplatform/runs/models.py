@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from opsplatform.core.db import Base, Id, Json, LongBytes, LongText, now
 from opsplatform.core.errors import Conflict
 from opsplatform.core.leases import Leased
+from opsplatform.core.machines import Cause, Machine, Move
 
 
 class RunStatus(StrEnum):
@@ -28,15 +29,40 @@ class RunStatus(StrEnum):
 
 
 S = RunStatus
+EVENT, WORKER, SWEEPER, PERSON, CLOCK = Cause.EVENT, Cause.WORKER, Cause.SWEEPER, Cause.PERSON, Cause.CLOCK
 
-NEXT: dict[str, frozenset[RunStatus]] = {
-    S.PENDING: frozenset({S.PLANNING, S.DISCARDED, S.CANCELED, S.ERRORED}),
-    S.PLANNING: frozenset({S.PENDING, S.PLANNED, S.PLANNED_AND_FINISHED, S.DISCARDED, S.CANCELED, S.ERRORED}),
-    S.PLANNED: frozenset({S.PENDING, S.APPLY_QUEUED, S.DISCARDED, S.CANCELED}),
-    S.APPLY_QUEUED: frozenset({S.PENDING, S.APPLYING, S.DISCARDED, S.CANCELED, S.ERRORED}),
-    S.APPLYING: frozenset({S.APPLIED, S.CANCELED, S.ERRORED}),
-}
-ENDS = frozenset(S) - frozenset(S(status) for status in NEXT)
+MACHINE = Machine(
+    (S.PENDING,),
+    (
+        Move(S.PENDING, S.PLANNING, WORKER, "it claimed the run and holds the workspace"),
+        Move(S.PENDING, S.DISCARDED, EVENT, "the approval was refused or withdrawn"),
+        Move(S.PENDING, S.DISCARDED, PERSON, "run.discard"),
+        Move(S.PENDING, S.CANCELED, PERSON, "run.cancel"),
+        Move(S.PENDING, S.ERRORED, WORKER, "planning was interrupted too often"),
+        Move(S.PLANNING, S.PLANNED, WORKER, "the plan changes something and the offer allows it"),
+        Move(S.PLANNING, S.PLANNED_AND_FINISHED, WORKER, "the plan changes nothing"),
+        Move(S.PLANNING, S.DISCARDED, EVENT, "the approval was refused or withdrawn"),
+        Move(S.PLANNING, S.CANCELED, WORKER, "run.cancel was called meanwhile"),
+        Move(S.PLANNING, S.ERRORED, WORKER, "Terraform or the offer says no, or it was interrupted too often"),
+        Move(S.PLANNED, S.APPLY_QUEUED, EVENT, "agreed to the plan that stands, or as in the next line"),
+        Move(S.PLANNED, S.APPLY_QUEUED, WORKER, "agreed before; the plan only creates and the offer lets that pass"),
+        Move(S.PLANNED, S.APPLY_QUEUED, PERSON, "run.confirm, after the agreement"),
+        Move(S.PLANNED, S.DISCARDED, EVENT, "the approval was refused or withdrawn"),
+        Move(S.PLANNED, S.DISCARDED, PERSON, "run.discard"),
+        Move(S.PLANNED, S.DISCARDED, CLOCK, "nobody decided within the life of a plan"),
+        Move(S.PLANNED, S.CANCELED, PERSON, "run.cancel"),
+        Move(S.APPLY_QUEUED, S.APPLYING, WORKER, "it holds run and workspace, and the digest is the approved one"),
+        Move(S.APPLY_QUEUED, S.PENDING, WORKER, "plan, module, variables or state are not as they were"),
+        Move(S.APPLY_QUEUED, S.CANCELED, PERSON, "run.cancel"),
+        Move(S.APPLY_QUEUED, S.ERRORED, WORKER, "the module is gone"),
+        Move(S.APPLYING, S.APPLIED, WORKER, "Terraform ended well and the state is stored"),
+        Move(S.APPLYING, S.CANCELED, WORKER, "run.cancel stopped Terraform; the state is stored"),
+        Move(S.APPLYING, S.ERRORED, WORKER, "Terraform failed, or its state could not be stored"),
+        Move(S.APPLYING, S.ERRORED, SWEEPER, "the worker died; what exists is recorded"),
+    ),
+)
+NEXT = MACHINE.next
+ENDS = MACHINE.ends
 WORKING = (S.PLANNING, S.APPLYING)
 
 KINDS = ("create", "change", "destroy", "drift")
@@ -95,11 +121,11 @@ class Run(Leased, Base):
 
     def move_to(self, status: RunStatus) -> None:
         """Change status, or refuse."""
-        if status not in NEXT.get(self.status, frozenset()):
+        if status not in MACHINE.after(self.status):
             raise Conflict(
                 f"Run {self.id} is {self.status} and cannot become {status}.",
                 state=self.status,
-                allowed=sorted(NEXT.get(self.status, frozenset())),
+                allowed=sorted(MACHINE.after(self.status)),
             )
         self.status = status
         if status in ENDS:

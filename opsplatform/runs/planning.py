@@ -34,7 +34,11 @@ def begin(run_id: int) -> Job | None:
         return None
     run = service.get(run_id)
     if not states.hold(run.workspace, run.id, fence=lease.fence):
-        leases.release(lease)  # another run of the workspace goes first and wakes this one when it ends
+        run.attempts -= 1  # to wait is no attempt: whoever goes first may take weeks, and wakes this one when it ends
+        leases.release(lease)
+        return None
+    if run.cancel_requested_by:
+        service.end(run, RunStatus.CANCELED, by=run.cancel_requested_by)
         return None
     if run.attempts > MOST_ATTEMPTS:
         service.fail(run, f"Planning was interrupted {MOST_ATTEMPTS} times; the run was given up.")
@@ -60,6 +64,9 @@ def use_backend(job: Job, backend: str) -> None:
 def finish(job: Job, plan: bytes, lock: bytes, plan_json: dict[str, Any], engine: str) -> None:
     """Record the plan, show it to the approvers, and go on if the approval is there already."""
     run = _hold_on(job.lease)
+    if run.cancel_requested_by:  # the request came when Terraform had ended already
+        service.end(run, RunStatus.CANCELED, by=run.cancel_requested_by)
+        return
     summary = summarise(plan_json)
     limits = catalog.Limits(**job.rules["limits"])
     refusals = catalog.check_plan(limits, plan_json, actions=DESTROYS if run.kind == "destroy" else None)
@@ -83,7 +90,7 @@ def finish(job: Job, plan: bytes, lock: bytes, plan_json: dict[str, Any], engine
     service.note(run)
     service.comment(run, f"plan:{run.plan_digest[:16]}", texts.plan_ready(service.facts(run)))
     if run.decision == "approved":
-        _go_on(run)
+        service.go_on(run)
 
 
 DESTROYS = ("delete",)
@@ -93,7 +100,7 @@ PLAN_FACTS = ("add", "change", "destroy", "summary", "creates_only")
 def fail(lease: Lease, error: str, *, canceled: bool) -> None:
     """Planning did not work, or was stopped."""
     run = _hold_on(lease)
-    if canceled:
+    if canceled or run.cancel_requested_by:
         service.end(run, RunStatus.CANCELED, by=run.cancel_requested_by)
     else:
         service.fail(run, error)
@@ -108,25 +115,14 @@ def again(run: Run, reason: str) -> None:
     enqueue("runs.plan", run_id=run.id)
 
 
-def _go_on(run: Run) -> None:
-    """The approval came before this plan: apply it only where the offer lets a plan that only creates pass."""
-    if run.plan and run.plan["creates_only"] and run.rules.get("apply_on_agree"):
-        run.approved_digest = run.plan_digest
-        service.queue_apply(run, note_text="a plan that only creates; the offer lets it apply on agreement")
-    else:
-        service.note(run, text="waits for run.confirm: this plan was made after the approval")
-        service.tell(run, f"confirm:{run.plan_digest}"[:60], texts.needs_confirmation(service.facts(run)))
-
-
 def _take_version(run: Run) -> None:
-    """Plan the module as it is now. A version nobody has approved a plan of never applies by itself."""
+    """Plan the module as it is now. A version that was not ordered never applies before somebody saw its plan."""
     current = catalog.current_version(run.module)
     if current == run.module_version:
         return
     service.note(run, text=f"the module was changed since it was ordered; planning version {current[:16]}")
     run.module_version = current
-    if run.decision == "approved":
-        run.rules = {**run.rules, "apply_on_agree": False}
+    run.rules = {**run.rules, "apply_on_agree": False}
 
 
 def _hold_on(lease: Lease) -> Run:

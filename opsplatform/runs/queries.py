@@ -3,10 +3,11 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import load_only
 
 from opsplatform.core.db import db
-from opsplatform.runs.models import Run, RunLogLine, RunProgress, RunStep
+from opsplatform.runs.models import NEXT, Run, RunLogLine, RunProgress, RunStep
 
 
 def find(
@@ -15,6 +16,20 @@ def find(
     """The runs that match; the caller pages through them."""
     wanted = {Run.status: status, Run.module: module, Run.workspace: workspace, Run.applicant_userid: applicant}
     return select(Run).where(*(column == value for column, value in wanted.items() if value is not None))
+
+
+def runs_of_approval(approval_id: int) -> Sequence[Run]:
+    """Every run an approval led to, oldest first."""
+    return db.session.scalars(select(Run).where(Run.approval_id == approval_id).order_by(Run.id)).all()
+
+
+def ids_by_approval(approval_ids: Sequence[int]) -> dict[int, list[int]]:
+    """Run ids of many approvals at once, oldest first."""
+    found: dict[int, list[int]] = {}
+    query = select(Run).where(Run.approval_id.in_(approval_ids)).order_by(Run.id).options(load_only(Run.approval_id))
+    for run in db.session.scalars(query):
+        found.setdefault(run.approval_id or 0, []).append(run.id)
+    return found
 
 
 def timelines(run_ids: Sequence[int]) -> dict[int, list[RunStep]]:
@@ -42,3 +57,9 @@ def log_lines(
 def progress(run_id: int) -> RunProgress:
     """What a viewer polls."""
     return db.session.get_one(RunProgress, run_id)
+
+
+def count_open() -> dict[str, int]:
+    """How many runs stand in each status that is no end."""
+    query = select(Run.status, func.count()).where(Run.status.in_(list(NEXT))).group_by(Run.status)
+    return dict(db.session.execute(query).tuples().all())

@@ -1,12 +1,11 @@
 """Runs: order one, decide on it, and what a person may do with it."""
 
+import datetime as dt
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import select, update
-from sqlalchemy.orm import load_only
 
 from opsplatform.catalog.service import Order
 from opsplatform.core.db import db, now
@@ -14,13 +13,16 @@ from opsplatform.core.errors import Conflict, NotFound
 from opsplatform.core.queue import enqueue
 from opsplatform.notifications import service as notifications
 from opsplatform.notifications import texts
-from opsplatform.runs import files
+from opsplatform.runs import files, queries
 from opsplatform.runs.digest import short
 from opsplatform.runs.models import Run, RunProgress, RunStatus, RunStep
 from opsplatform.states import service as states
 
 APPLY_FIRST = 10
 MASK = "***"
+
+ids_by_approval = queries.ids_by_approval
+runs_of_approval = queries.runs_of_approval
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def queue_run(order: Order, applicant: Applicant, *, origin: str, workspace: str
     )
     db.session.add(run)
     db.session.flush()  # the job needs the run's id
-    files.keep(run.id, files.VARIABLES, variables_file(order.variables))
+    # Terraform reads the variables from one JSON file; a string in it is only ever a string.
+    variables = json.dumps(order.variables, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    files.keep(run.id, files.VARIABLES, variables.encode())
     db.session.add(RunProgress(run_id=run.id))
     states.open_workspace(workspace, module=order.module, environment=order.environment)
     note(run)
@@ -63,29 +67,44 @@ def queue_run(order: Order, applicant: Applicant, *, origin: str, workspace: str
     return run
 
 
-def decide(run: Run, *, approved: bool, approvers: list[dict[str, Any]]) -> None:
-    """Take the approval's outcome. Agreement applies the plan that was shown; refusal ends the run.
+def decide(run: Run, *, approved: bool, approvers: list[dict[str, Any]], at: dt.datetime | None = None) -> None:
+    """Take the approval's outcome, given `at`. Agreement applies the plan that stood then; refusal ends the run.
 
-    An agreement that comes before there is a plan waits for it; the rule for plans made after the agreement is
-    `planning.finish`. What was decided once stays decided.
+    A plan that was made after the agreement goes on by the rule of `go_on`. What was decided once stays decided. A run
+    that has ended remembers the outcome for its retry, for nobody will decide again.
     """
-    if run.decision is not None or run.ended:
-        return
-    if not approved and run.status == RunStatus.APPLYING:
+    db.session.refresh(run, with_for_update=True)
+    if run.decision is not None or (not approved and run.status == RunStatus.APPLYING):
         return
     run.decision = "approved" if approved else "refused"
     run.decided_at = now()
     run.approvers = approvers
-    if not approved:
+    if run.ended:
+        for retried in db.session.scalars(select(Run).where(Run.origin == f"retry:{run.id}")):
+            decide(retried, approved=approved, approvers=approvers, at=at)
+    elif not approved:
         end(run, RunStatus.DISCARDED, note_text="the approval was refused or withdrawn")
     elif run.status == RunStatus.PLANNED:
+        if at and run.planned_at and at < run.planned_at:
+            go_on(run)
+        else:
+            run.approved_digest = run.plan_digest
+            queue_apply(run)
+
+
+def go_on(run: Run) -> None:
+    """The agreement was given before this plan: apply it only where the offer lets a plan that only creates pass."""
+    if run.plan and run.plan["creates_only"] and run.rules.get("apply_on_agree"):
         run.approved_digest = run.plan_digest
-        queue_apply(run)
+        queue_apply(run, note_text="a plan that only creates; the offer lets it apply on agreement")
+    else:
+        note(run, text="waits for run.confirm: this plan was made after the approval")
+        tell(run, f"confirm:{run.plan_digest}"[:60], texts.needs_confirmation(facts(run)))
 
 
 def confirm(run_id: int, *, by: str, reason: str | None) -> Run:
     """Let a plan be applied that was made after the approval, on a person's word."""
-    run = get(run_id)
+    run = get_locked(run_id)
     if run.status != RunStatus.PLANNED or run.decision != "approved":
         raise Conflict(
             f"Run {run.id} is {run.status}{'' if run.decision else ' and not approved yet'}; "
@@ -101,7 +120,7 @@ def confirm(run_id: int, *, by: str, reason: str | None) -> Run:
 
 def discard(run_id: int, *, by: str, reason: str | None) -> Run:
     """Drop a run whose plan nobody wants any more."""
-    run = get(run_id)
+    run = get_locked(run_id)
     if run.status not in {RunStatus.PENDING, RunStatus.PLANNED}:
         raise _cannot(run, "discarded")
     end(run, RunStatus.DISCARDED, by=by, note_text=reason)
@@ -110,7 +129,7 @@ def discard(run_id: int, *, by: str, reason: str | None) -> Run:
 
 def cancel(run_id: int, *, by: str, reason: str | None) -> Run:
     """End a run now, or have its worker stop Terraform."""
-    run = get(run_id)
+    run = get_locked(run_id)
     if run.ended:
         raise _cannot(run, "canceled")
     if run.status in {RunStatus.PLANNING, RunStatus.APPLYING}:
@@ -124,8 +143,8 @@ def cancel(run_id: int, *, by: str, reason: str | None) -> Run:
 
 def retry(run_id: int, *, by: str, reason: str | None) -> Run:
     """Go on from a run that failed or was canceled, through a new plan that somebody confirms."""
-    old = get(run_id)
-    if old.status not in {RunStatus.ERRORED, RunStatus.CANCELED}:
+    old = get_locked(run_id)
+    if not _may_be_retried(old):
         raise _cannot(old, "retried")
     origin = f"retry:{old.id}"
     if db.session.scalar(select(Run.id).where(Run.origin == origin)) is not None:
@@ -172,24 +191,16 @@ def get(run_id: int) -> Run:
     return run
 
 
-def runs_of_approval(approval_id: int) -> Sequence[Run]:
-    """Every run an approval led to, oldest first."""
-    return db.session.scalars(select(Run).where(Run.approval_id == approval_id).order_by(Run.id)).all()
-
-
-def ids_by_approval(approval_ids: Sequence[int]) -> dict[int, list[int]]:
-    """Run ids of many approvals at once, oldest first."""
-    found: dict[int, list[int]] = {}
-    query = select(Run).where(Run.approval_id.in_(approval_ids)).order_by(Run.id).options(load_only(Run.approval_id))
-    for run in db.session.scalars(query):
-        found.setdefault(run.approval_id or 0, []).append(run.id)
-    return found
+def get_locked(run_id: int) -> Run:
+    """The run, kept from others until the transaction ends: what is decided about it is decided on what is there."""
+    run = db.session.get(Run, run_id, with_for_update=True, populate_existing=True)
+    return run or get(run_id)
 
 
 def actions(run: Run) -> list[str]:
     """What may be done with a run as it stands."""
     if run.ended:
-        return ["retry"] if run.status in {RunStatus.ERRORED, RunStatus.CANCELED} else []
+        return ["retry"] if _may_be_retried(run) else []
     possible = ["cancel"]
     if run.status in {RunStatus.PENDING, RunStatus.PLANNED}:
         possible.append("discard")
@@ -225,6 +236,14 @@ def end(run: Run, status: RunStatus, *, by: str | None = None, note_text: str | 
     note(run, by=by, text=note_text)
     states.release(run.workspace, run.id)
     wake_next(run.workspace)
+
+
+def distrust(run: Run) -> None:
+    """Let no plan of it be applied unseen: the database was restored, and it may have been applied since."""
+    if run.ended or (run.status == RunStatus.PLANNED and run.decision == "approved"):
+        return  # the latter waits for a person already
+    run.rules = {**run.rules, "apply_on_agree": False}
+    files.drop(run.id, files.PLAN)
 
 
 def wake_next(workspace: str) -> None:
@@ -267,15 +286,14 @@ def facts(run: Run) -> dict[str, Any]:
     return {**{name: getattr(run, name) for name in names}, "short_digest": short(run.plan_digest or "")}
 
 
-def variables_file(variables: dict[str, Any]) -> bytes:
-    """The variables as Terraform reads them: one JSON file; a string in it is only ever a string."""
-    return json.dumps(variables, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-
-
 def _rules_of_retry(rules: dict[str, Any]) -> dict[str, Any]:
     """Always look before applying; what was left half-made may be destroyed to be made again."""
     limits = rules["limits"]
     return {**rules, "apply_on_agree": False, "limits": {**limits, "actions": sorted({*limits["actions"], "delete"})}}
+
+
+def _may_be_retried(run: Run) -> bool:
+    return run.status in {RunStatus.ERRORED, RunStatus.CANCELED} and run.decision != "refused"
 
 
 def _cannot(run: Run, what: str) -> Conflict:

@@ -1,12 +1,13 @@
-"""Find what was left lying: messages that were lost, workers that died."""
+"""Find what was left lying: messages that were lost, workers that died, runs of a database that was restored."""
 
-from sqlalchemy import or_
+from sqlalchemy import func, or_, select
 
 from opsplatform.core import leases
-from opsplatform.core.db import epoch
+from opsplatform.core.db import db, epoch
 from opsplatform.core.leases import Lease
 from opsplatform.core.queue import enqueue
-from opsplatform.runs.models import Run, RunStatus
+from opsplatform.runs import service
+from opsplatform.runs.models import ENDS, Run, RunStatus
 from opsplatform.runs.service import APPLY_FIRST
 
 OTHER_HOST_SECONDS = 60.0
@@ -29,3 +30,26 @@ def take_abandoned(run_id: int, host: str) -> Lease | None:
     return leases.claim(
         Run, run_id, Run.status == RunStatus.APPLYING, or_(here, Run.lease_until < epoch() - OTHER_HOST_SECONDS)
     )
+
+
+def last_known(run_id: int, host: str) -> tuple[bool, str]:
+    """Whether the worker that held the run last is, or was, one of this host; and the digest of its approved plan."""
+    owner, digest = db.session.execute(select(Run.lease_owner, Run.approved_digest).where(Run.id == run_id)).one()
+    return (owner or "").startswith(f"{host}:"), digest or ""
+
+
+def under_way() -> list[tuple[int, str]]:
+    """Every run that has not ended, with its status."""
+    found = db.session.execute(select(Run.id, Run.status).where(Run.status.not_in(ENDS)).order_by(Run.id))
+    return [(row.id, row.status) for row in found]
+
+
+def last_run() -> int:
+    """The highest id that was given to a run; 0 before the first."""
+    return db.session.scalar(select(func.max(Run.id))) or 0
+
+
+def distrust_plans() -> None:
+    """After a restore: let a person look again at whatever was on its way when the backup was made."""
+    for run in db.session.scalars(select(Run).where(Run.status.not_in(ENDS))):
+        service.distrust(run)

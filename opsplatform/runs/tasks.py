@@ -1,26 +1,33 @@
 """What the worker does for runs: plan, apply, and come back to what was left lying."""
 
 import platform
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from opsplatform.adapters.registry import adapters
 from opsplatform.adapters.terraform import Finished
-from opsplatform.adapters.terraform_events import Progress
 from opsplatform.core.db import transaction
 from opsplatform.core.errors import UpstreamError
-from opsplatform.core.leases import heart
+from opsplatform.core.leases import LeaseLost, heart
 from opsplatform.core.masking import Scrubber
+from opsplatform.core.metrics import RUN_SECONDS, SETTLE_SECONDS
 from opsplatform.core.settings import settings
-from opsplatform.runs import applying, expiry, planning, sweeping, workdir
+from opsplatform.runs import applying, expiry, planning, sweeping, tickets, workdir
 from opsplatform.runs.applying import Outcome
+from opsplatform.runs.digest import digest_of
 from opsplatform.runs.jobs import LARGE, Job
+from opsplatform.runs.journal import Journal
 from opsplatform.runs.watch import RunWatch
 from opsplatform.runs.workdir import Workdir
 
 APPLY_GRACE = 600.0
 SETTLE_GRACE = 60.0
+UNSURE = (
+    "Terraform may still work here: its worker died just when it started it, or stands on a host that does not answer. "
+    "Look for the process, then use workspace.unlock."
+)
 
 
 def plan(run_id: int) -> None:
@@ -52,26 +59,32 @@ def apply(run_id: int) -> None:
         try:
             outcome = _apply(job, folder, watch)
         except (UpstreamError, OSError) as error:
-            outcome = _outcome(folder, watch.progress, error=_words(error))
+            sure = _stop(folder) or isinstance(error, UpstreamError) or not tickets.is_taken(_data_dir(), _ticket(job))
+            outcome = _outcome(folder, watch.progress, error=_words(error), sure=sure)
         with transaction():
             watch.save()
             applying.finish(job.lease, outcome)
+        tickets.drop(_data_dir(), _ticket(job))
         folder.remove()
 
 
 def settle(run_id: int) -> None:
     """Bring a run to its end whose worker died while applying: never again, only what state and journal prove."""
+    host = platform.node()[:60]
     with transaction():
-        lease = sweeping.take_abandoned(run_id, platform.node()[:60])
+        here, digest = sweeping.last_known(run_id, host)
+        lease = sweeping.take_abandoned(run_id, host)
     if lease is None:
         return
-    with heart().held(lease):
-        folder = workdir.last_folder_of(settings().data_dir, run_id)
-        process = folder.read_process() if folder else None
-        if process:
-            adapters().terraform.stop_process(*process, grace=SETTLE_GRACE)
+    with heart().held(lease), SETTLE_SECONDS.time():
+        folder = workdir.last_folder_of(_data_dir(), run_id)
+        ticket = tickets.of_plan(run_id, digest)
+        holder = tickets.take(_data_dir(), ticket, tickets.SETTLED if here else tickets.AWAY)
+        sure = _stop(folder) or holder == tickets.SETTLED
+        if not sure and tickets.is_starting(_data_dir(), ticket, holder):
+            return  # its worker lives and starts Terraform at this moment; the sweeper comes again
         error = "The worker died while it applied the plan; what exists is recorded, retry goes on from there."
-        outcome = _outcome(folder, _journal(folder), error=error)
+        outcome = _outcome(folder, _journal(folder), error=error, sure=sure)
         with transaction():
             applying.finish(lease, outcome)
         if folder:
@@ -97,12 +110,12 @@ def _plan(job: Job, folder: Workdir) -> None:
         with transaction():
             planning.use_backend(job, "http")
         job = replace(job, backend="http")
-        watch.progress = Progress()
+        watch.progress = Journal()
         finished = _run_plan(job, folder, watch)
     if not finished.succeeded:
         with transaction():
             watch.save()
-            planning.fail(job.lease, finished.first_error, canceled=finished.canceled)
+            planning.fail(job.lease, watch.clean(finished.first_error), canceled=finished.canceled)
         return
     terraform = adapters().terraform
     plan_json = terraform.show_plan(
@@ -118,7 +131,8 @@ def _plan(job: Job, folder: Workdir) -> None:
 def _run_plan(job: Job, folder: Workdir, watch: RunWatch) -> Finished:
     workdir.render(folder, job.module_files, variables=job.variables, backend=job.backend, state=job.state)
     _copy_lock(job, folder)
-    return adapters().terraform.plan(
+    begun = time.perf_counter()
+    finished = adapters().terraform.plan(
         folder.module,
         var_file=folder.variables,
         out=folder.plan,
@@ -127,23 +141,37 @@ def _run_plan(job: Job, folder: Workdir, watch: RunWatch) -> Finished:
         watch=watch,
         destroy=job.kind == "destroy",
     )
+    return _clocked("plan", begun, finished)
 
 
 def _apply(job: Job, folder: Workdir, watch: RunWatch) -> Outcome:
     workdir.render(folder, job.module_files, variables=job.variables, backend=job.backend, state=job.state)
     workdir.write_private(folder.plan, job.plan or b"")
     _copy_lock(job, folder)
+    environment = _environment(job, folder)
+    me = tickets.me()
+    if tickets.take(_data_dir(), _ticket(job), me) != me:
+        folder.remove()
+        raise LeaseLost(f"run {job.run_id} was settled before its Terraform started")
+    begun = time.perf_counter()
     finished = adapters().terraform.apply(
         folder.module,
         folder.plan,
-        env=_environment(job, folder),
+        env=environment,
         timeout=_limit(job, "apply_seconds"),
         grace=APPLY_GRACE,
         watch=watch,
     )
+    _clocked("apply", begun, finished)
     canceled = finished.canceled and not finished.succeeded
-    error = None if finished.succeeded or canceled else finished.first_error
+    error = None if finished.succeeded or canceled else watch.clean(finished.first_error)
     return _outcome(folder, watch.progress, error=error, canceled=canceled)
+
+
+def _clocked(step: str, begun: float, finished: Finished) -> Finished:
+    """Count how long it took, and whether it went well."""
+    RUN_SECONDS.labels(step, "ok" if finished.succeeded else "failed").observe(time.perf_counter() - begun)
+    return finished
 
 
 def _copy_lock(job: Job, folder: Workdir) -> None:
@@ -179,17 +207,37 @@ def _watch(job: Job, folder: Workdir) -> RunWatch:
     return RunWatch(job.lease, Scrubber(secrets), workdir=folder, mirror=job.backend == "local")
 
 
-def _outcome(folder: Workdir | None, progress: Progress, *, error: str | None, canceled: bool = False) -> Outcome:
+def _outcome(
+    folder: Workdir | None, journal: Journal, *, error: str | None, canceled: bool = False, sure: bool = True
+) -> Outcome:
+    """What is known; `sure` says that no Terraform of this run works any more, or ever will."""
     state = folder.read_state() if folder else None
-    return Outcome(state=state, error=error, canceled=canceled, created=progress.created())
+    return Outcome(state, error, canceled=canceled, created=journal.made(), aside=None if sure else UNSURE)
 
 
-def _journal(folder: Workdir | None) -> Progress:
+def _stop(folder: Workdir | None) -> bool:
+    """Stop the Terraform that may still work in the folder; False when none is noted there."""
+    process = folder.read_process() if folder else None
+    if process is None:
+        return False
+    adapters().terraform.stop_process(*process, grace=SETTLE_GRACE)
+    return True
+
+
+def _ticket(job: Job) -> str:
+    return tickets.of_plan(job.run_id, digest_of(job.inputs(job.plan or b"", job.lock)))
+
+
+def _data_dir() -> Path:
+    return settings().data_dir
+
+
+def _journal(folder: Workdir | None) -> Journal:
     """What Terraform had said before its worker died."""
-    progress = Progress()
+    journal = Journal()
     for line in folder.read_output() if folder else ():
-        progress.take(line)
-    return progress
+        journal.take(line)
+    return journal
 
 
 def _limit(job: Job, name: str) -> float:

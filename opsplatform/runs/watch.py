@@ -8,12 +8,13 @@ from typing import Any
 from sqlalchemy import insert, select, update
 
 from opsplatform.adapters.terraform import LogLine
-from opsplatform.adapters.terraform_events import Progress, render
+from opsplatform.adapters.terraform_events import render
 from opsplatform.core import leases
 from opsplatform.core.db import db, reading, transaction
 from opsplatform.core.errors import Conflict, NoPermission
 from opsplatform.core.leases import Lease
 from opsplatform.core.masking import Scrubber
+from opsplatform.runs.journal import Journal
 from opsplatform.runs.models import Run, RunLogLine, RunProgress
 from opsplatform.runs.workdir import Workdir
 from opsplatform.states import service as states
@@ -36,9 +37,9 @@ class RunWatch:
         self._mirror = mirror
         self._waiting: list[LogLine] = []
         self._flushed_at = self._asked_at = self._begun_at = time.monotonic()
-        self._stop = False
+        self._stop = self._followed_up = False
         self._mirrored: bytes | None = None
-        self.progress = Progress()
+        self.progress = Journal()
 
     def started(self, pid: int, start_time: str) -> None:
         """Leave a note of the process in the run's folder, so that it can be found when this worker is gone."""
@@ -49,21 +50,22 @@ class RunWatch:
         for line in lines:
             self.progress.take(line.message)
         self._waiting.extend(lines)
-        if time.monotonic() - self._flushed_at >= FLUSH_SECONDS:
-            with transaction():
-                leases.check(self._lease)
-                self.save()
-                self._save_state()
+        self._flush_when_due()
 
     def wants_stop(self) -> bool:
         """Whether a person wants it to stop, or another worker took over."""
         if self._lease.lost.is_set():
             return True
+        self._flush_when_due()  # Terraform may say nothing for minutes; what it said last must not wait for that
         if not self._stop and time.monotonic() - self._asked_at >= ASK_SECONDS:
             self._asked_at = time.monotonic()
             with reading():
                 self._stop = self._read_stop()
         return self._stop
+
+    def clean(self, text: str) -> str:
+        """A text of Terraform's or a provider's without the secrets of this run."""
+        return self._scrubber.clean(text)
 
     def save(self) -> None:
         """Write what waits, inside the open transaction."""
@@ -82,6 +84,15 @@ class RunWatch:
         values["seconds"] = time.monotonic() - self._begun_at
         db.session.execute(update(RunProgress).where(RunProgress.run_id == run_id).values(**values))
 
+    def _flush_when_due(self) -> None:
+        if not (self._waiting or self._followed_up) or time.monotonic() - self._flushed_at < FLUSH_SECONDS:
+            return
+        self._followed_up = bool(self._waiting)  # once more after the last line: the state is written after it
+        with transaction():
+            leases.check(self._lease)
+            self.save()
+            self._save_state()
+
     def _save_state(self) -> None:
         """Mirror the state Terraform keeps in the folder, so that the death of this host loses little."""
         content = self._workdir.read_state() if self._mirror else None
@@ -92,7 +103,7 @@ class RunWatch:
             self._mirrored = content
 
     def _clean(self, line: LogLine) -> str:
-        return self._scrubber.clean(render(line.text, line.message))[:LONGEST_LINE].replace("\x00", "�")
+        return self.clean(render(line.text, line.message))[:LONGEST_LINE].replace("\x00", "�")
 
     def _read_stop(self) -> bool:
         row = db.session.execute(select(Run.cancel_requested_by, Run.fence).where(Run.id == self._lease.row_id)).one()

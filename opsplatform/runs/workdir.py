@@ -71,8 +71,9 @@ class Workdir:
     def read_state(self) -> bytes | None:
         """What Terraform left: the state it could not deliver first, else the one it kept."""
         for path in (self.module / ERRORED_STATE, self.state):
-            if path.is_file():
-                return path.read_bytes()
+            content = path.read_bytes() if path.is_file() else b""
+            if content:  # Terraform makes the file when it takes its lock, long before there is anything to write
+                return content
         return None
 
     def remove(self) -> None:

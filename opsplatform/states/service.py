@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from opsplatform.core.db import db, now
 from opsplatform.core.errors import Conflict, InvalidParams, NotFound
-from opsplatform.core.sealing import open_sealed, seal
+from opsplatform.core.sealing import SealedColumn, open_sealed, seal
 from opsplatform.states.access import Credential, read_credential, state_credential
 from opsplatform.states.models import StateVersion, Workspace
 from opsplatform.states.parsing import (
@@ -29,6 +29,7 @@ from opsplatform.states.parsing import (
 )
 
 __all__ = [
+    "SEALED",
     "Credential",
     "NotHeld",
     "StateResource",
@@ -262,3 +263,10 @@ def _update(name: str, condition: ColumnElement[bool], **values: object) -> bool
 
 def _context(name: str, lineage: str, serial: int) -> str:
     return f"state.{name}.{lineage}.{serial}"
+
+
+SEALED = SealedColumn(
+    StateVersion.sealed,
+    select(Workspace.name, StateVersion.lineage, StateVersion.serial).join_from(StateVersion, Workspace),
+    _context,
+)

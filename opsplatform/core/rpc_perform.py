@@ -1,0 +1,37 @@
+"""Run one method: its function and the dump of its result in one transaction, once for each `request_id`."""
+
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from opsplatform.core.db import reading, transaction
+from opsplatform.core.errors import OpsError
+from opsplatform.core.rpc_answers import Request
+from opsplatform.core.rpc_method import Entry
+
+
+def perform(entry: Entry, values: dict[str, Any], asked: Request | None = None) -> bytes:
+    """Run the function and dump its result in one transaction, so that a bad result keeps nothing."""
+    if not entry.method.changes:
+        return entry.dump(entry.method.function(**values))  # what it read ends with the session, after the call
+    with transaction():
+        member = entry.dump(entry.method.function(**values))
+        if asked is not None:
+            asked.remember(member)
+    return member
+
+
+def perform_once(entry: Entry, values: dict[str, Any], asked: Request) -> bytes:
+    """The answer that was given before, or a new one; of two at the same time one wins and both hear its answer."""
+    with reading():
+        known = asked.recall()
+    if known is not None:
+        return known
+    try:
+        return perform(entry, values, asked)
+    except (OpsError, SQLAlchemyError):
+        with reading():
+            known = asked.recall()
+        if known is None:
+            raise
+        return known

@@ -1,0 +1,45 @@
+"""What an apply made or may have made, as Terraform told it line by line; what its state does not hold is orphaned.
+
+Terraform says `apply_start` before it asks the provider and `apply_complete` before it writes its state. So what was
+begun and not ended when everything died may exist, with an id that nobody knows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from opsplatform.adapters.terraform_events import Progress, parse
+
+# The provider died with a call in hand: Terraform calls that a failure, the cloud may have carried it out.
+PROVIDER_DIED = frozenset({"Plugin did not respond", "Request cancelled"})
+
+
+@dataclass
+class Journal(Progress):
+    """The fold of the messages, with the creations that were begun and what became of them."""
+
+    under_way: set[str] = field(default_factory=set)
+    failed_creations: set[str] = field(default_factory=set)
+
+    def take(self, message: str | Mapping[str, Any] | None) -> None:
+        """Fold one message, or the line that carries it."""
+        message = parse(message) if isinstance(message, str) else message
+        super().take(message)
+        hook = message.get("hook") if message else None
+        if message and isinstance(hook, Mapping) and hook.get("action") == "create":
+            self._follow(str(message.get("type")), str(hook["resource"]["addr"]))
+
+    def made(self) -> dict[str, str | None]:
+        """What exists or may exist, by address, with the id its provider gave; None when nobody knows it."""
+        unsure = set(self.under_way)
+        if any(error.summary in PROVIDER_DIED for error in self.errors):  # it does not say for which resource
+            unsure |= self.failed_creations - {error.address for error in self.errors}
+        return {**self.created(), **dict.fromkeys(sorted(unsure))}
+
+    def _follow(self, kind: str, address: str) -> None:
+        if kind == "apply_start":
+            self.under_way.add(address)
+        elif kind in {"apply_complete", "apply_errored"}:
+            self.under_way.discard(address)
+        if kind == "apply_errored":
+            self.failed_creations.add(address)
