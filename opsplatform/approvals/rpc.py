@@ -93,6 +93,6 @@ def _dump(approvals: Sequence[Approval]) -> list[dict[str, Any]]:
 METHODS = (
     Method("approval.list", list_approvals),
     Method("approval.get", get_approval),
-    Method("approval.create", create_approval, changes=True),
+    Method("approval.create", create_approval, changes=True, outside=True),
     Method("approval.replay", replay_approval, changes=True),
 )

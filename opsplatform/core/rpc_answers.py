@@ -7,9 +7,9 @@ digest of a password must not lie in clear.
 import datetime as dt
 import hashlib
 import json
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import String, UniqueConstraint, delete, select
+from sqlalchemy import Delete, Select, String, UniqueConstraint, Update, delete, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from opsplatform.core.db import Base, Id, LongBytes, db, now
@@ -20,6 +20,8 @@ from opsplatform.core.sealing import SealedColumn, open_sealed, seal
 SHORTEST_REQUEST_ID = 8
 LONGEST_REQUEST_ID = 64
 DIGEST_BYTES = 32
+
+Statement = TypeVar("Statement", Select[Any], Update, Delete)
 
 
 class AnsweredCall(Base):
@@ -48,19 +50,29 @@ class Request:
 
     def recall(self) -> bytes | None:
         """What was answered before, None when nothing was, Conflict when it was asked with other params."""
-        sealed = db.session.scalar(
-            select(AnsweredCall.sealed).where(
-                AnsweredCall.user_id == self.user_id,
-                AnsweredCall.method == self.method,
-                AnsweredCall.request_key == self.key,
-            )
-        )
+        sealed = db.session.scalar(self._rows(select(AnsweredCall.sealed)))
         if sealed is None:
             return None
         kept = open_sealed(sealed, self._place)
         if kept[:DIGEST_BYTES] != self.digest:
             raise Conflict("This request_id was used before with other params; make a new one.")
+        if len(kept) == DIGEST_BYTES:
+            raise Conflict(
+                "The same request is under way, or nobody knows how it ended; look before you make a new one."
+            )
         return kept[DIGEST_BYTES:]
+
+    def reserve(self) -> None:
+        """Keep others from doing the same before there is an answer; the unique key lets one through."""
+        self.remember(b"")
+
+    def fulfil(self, answer: bytes) -> None:
+        """Put the answer in the place that was reserved."""
+        db.session.execute(self._rows(update(AnsweredCall)).values(sealed=seal(self.digest + answer, self._place)))
+
+    def give_up(self) -> None:
+        """Let the same request be tried again."""
+        db.session.execute(self._rows(delete(AnsweredCall)))
 
     def remember(self, answer: bytes) -> None:
         """Keep the answer; the unique key lets one of two equal calls through."""
@@ -71,6 +83,14 @@ class Request:
             )
         )
         db.session.flush()
+
+    def _rows(self, statement: Statement) -> Statement:
+        """The statement, for this call's row only."""
+        return statement.where(
+            AnsweredCall.user_id == self.user_id,
+            AnsweredCall.method == self.method,
+            AnsweredCall.request_key == self.key,
+        )
 
 
 def take_request_id(params: list[Any] | dict[str, Any]) -> str | None:

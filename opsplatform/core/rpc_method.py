@@ -34,6 +34,8 @@ class Method:
         changes: whether it runs inside `transaction()` and takes a `request_id`.
         limit: as `60/minute`, per caller (or address) and method, counted per call.
         limit_by: a param whose value is limited too, as the user name of a login.
+        outside: whether it does something elsewhere that no rollback takes back: a `request_id` is then reserved
+            before it runs.
         any_text: whether texts may hold the character U+0000, which PostgreSQL does not store.
     """
 
@@ -44,6 +46,7 @@ class Method:
     limit: str | None = None
     limit_by: str | None = None
     any_text: bool = False
+    outside: bool = False
 
 
 class Entry:

@@ -28,10 +28,26 @@ def perform_once(entry: Entry, values: dict[str, Any], asked: Request) -> bytes:
     if known is not None:
         return known
     try:
-        return perform(entry, values, asked)
+        return _perform_outside(entry, values, asked) if entry.method.outside else perform(entry, values, asked)
     except (OpsError, SQLAlchemyError):
         with reading():
             known = asked.recall()
         if known is None:
             raise
         return known
+
+
+def _perform_outside(entry: Entry, values: dict[str, Any], asked: Request) -> bytes:
+    """Reserve the request before anything happens elsewhere; what is uncertain stays reserved."""
+    with transaction():
+        asked.reserve()
+    try:
+        with transaction():
+            member = entry.dump(entry.method.function(**values))
+            asked.fulfil(member)
+    except OpsError as error:
+        if getattr(error, "certain", True):
+            with transaction():
+                asked.give_up()
+        raise
+    return member

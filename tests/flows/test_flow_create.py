@@ -2,6 +2,7 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import func, select
@@ -226,6 +227,26 @@ def test_the_same_request_id_twice_starts_one_approval(zhangsan):
     assert again == first
     assert other["id"] != first["id"]
     assert len(zhangsan.simulator.instances()) == stored(zhangsan) == 2
+
+
+def test_the_same_request_id_at_the_same_moment_starts_one_approval(zhangsan):
+    params = {"module": "demo-server", "variables": SERVER, "request_id": "request-at-once"}
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: zhangsan.api.answer("approval.create", **params), range(4)))
+
+    assert len(zhangsan.simulator.instances()) == 1
+    assert {answer["error"]["code"] for answer in answers if "error" in answer} <= {-32021}
+    assert any("result" in answer for answer in answers)
+
+
+def test_a_request_that_surely_failed_may_be_tried_again_with_the_same_id(zhangsan):
+    zhangsan.simulator.fault("api.error", code="processCodeError", status=400, path="/v1.0/workflow/processInstances")
+    failed = zhangsan.api.error("approval.create", module="demo-server", variables=SERVER, request_id="request-0003")
+
+    again = create(zhangsan, request_id="request-0003")
+
+    assert failed["code"] == -32022
+    assert again["status"] == "pending"
 
 
 def test_a_member_may_start_approvals(house):
