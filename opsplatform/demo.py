@@ -170,7 +170,9 @@ def _print_table(rows: list[dict[str, str]]) -> None:
     table = [dict(zip(COLUMNS, COLUMNS, strict=True)), *rows]
     widths = {name: max(_width(row[name]) for row in table) for name in COLUMNS}
     for row in table:
-        click.echo("    " + "  ".join(row[name] + " " * (widths[name] - _width(row[name])) for name in COLUMNS))
+        click.echo(
+            "    " + "  ".join(row[name] + " " * (widths[name] - _width(row[name])) for name in COLUMNS).rstrip()
+        )
 
 
 def _width(text: str) -> int:

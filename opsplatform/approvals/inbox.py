@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
 
 from opsplatform.adapters.dingtalk_crypto import Event
 from opsplatform.approvals.models import InboxEvent
@@ -11,15 +10,20 @@ from opsplatform.core import leases
 from opsplatform.core.db import db, epoch, now
 from opsplatform.core.errors import NotFound
 from opsplatform.core.leases import Lease
-from opsplatform.core.queue import enqueue
+from opsplatform.core.queue import enqueue, is_busy
 
 INSTANCE_EVENT = "bpms_instance_change"
 LONGEST_WAIT = 600.0
+NOT_OURS = "not an event that starts or ends an approval"
+WAITING = (InboxEvent.status == "received", InboxEvent.next_at <= epoch())
 RESTORED = "restored"  # marks the data of an event that waited in a backup
 
 
 def receive(event: Event) -> None:
-    """Store a pushed event, unless it is there already, and hand it to a worker."""
+    """Store a pushed event, unless it is there already, and hand it to a worker.
+
+    IntegrityError when the same event is stored at the same moment: then the other one has done it.
+    """
     if db.session.scalar(select(InboxEvent.id).where(InboxEvent.dedupe_key == event.dedupe_key)) is not None:
         return
     instance_id = event.data.get("processInstanceId")
@@ -31,23 +35,17 @@ def receive(event: Event) -> None:
         instance_id=instance_id[:128] if isinstance(instance_id, str) else None,
         data=event.data,
     )
-    try:
-        with db.session.begin_nested():
-            db.session.add(row)
-    except IntegrityError:
-        return  # the same event, pushed twice at once: the other one has stored it
+    db.session.add(row)
+    if event.event_type != INSTANCE_EVENT:
+        row.status, row.note, row.handled_at = "ignored", NOT_OURS, now()
+        return
+    db.session.flush()  # the job needs the event's id
     enqueue("approvals.handle_event", event_id=row.id)
 
 
 def take(event_id: int) -> tuple[InboxEvent, Lease] | None:
     """Take an event that waits to be handled."""
-    lease = leases.claim(
-        InboxEvent,
-        event_id,
-        InboxEvent.status == "received",
-        InboxEvent.next_at <= epoch(),
-        attempts=InboxEvent.attempts + 1,
-    )
+    lease = leases.claim(InboxEvent, event_id, *WAITING, counted=True)
     return (_event(lease), lease) if lease else None
 
 
@@ -87,7 +85,9 @@ def replay(instance_id: str) -> None:
 def due() -> Sequence[int]:
     """Ids of events that wait and that nobody works on."""
     leases.drop_dead_claims(InboxEvent)
-    return leases.due(InboxEvent, InboxEvent.status == "received", InboxEvent.next_at <= epoch())
+    if is_busy():
+        return []  # the queue is long; what was lost is found when it is shorter
+    return leases.due(InboxEvent, *WAITING)
 
 
 def count_waiting() -> dict[str, int]:

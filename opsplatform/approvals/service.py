@@ -35,8 +35,6 @@ def why_ignored(event: InboxEvent, own_corp: str) -> str | None:
     """Why an event is none of our business; None when it is."""
     if own_corp and event.corp_id and event.corp_id != own_corp:
         return "another organisation's event"
-    if event.event_type != inbox.INSTANCE_EVENT:
-        return "not an event that starts or ends an approval"
     if not event.instance_id or not isinstance(event.data.get("processCode"), str):
         return "the event names no approval or no template"
     if catalog.module_for(event.data["processCode"]) is None:

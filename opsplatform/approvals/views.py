@@ -1,8 +1,10 @@
 """`/dingtalk/callback`: the encrypted events DingTalk pushes."""
 
 import logging
+from contextlib import suppress
 
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
+from sqlalchemy.exc import IntegrityError
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from opsplatform.adapters.dingtalk_crypto import BadEvent, Event, EventCrypto, normalise, read_query
@@ -37,7 +39,7 @@ def _answer() -> tuple[Response, int]:
         log.warning("a pushed event was refused: %s", error.detail)
         return jsonify(REFUSAL), 400
     if event.event_type not in HANDSHAKES:
-        with transaction():
+        with suppress(IntegrityError), transaction():  # pushed twice at once: the other one has stored it
             inbox.receive(event)
     CALLBACKS.labels("accepted").inc()
     return jsonify(crypto.answer(owner_key)), 200

@@ -5,6 +5,8 @@ never fail half-way; a reading one begins deferred and blocks nobody.
 """
 
 import datetime as dt
+import fcntl
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -168,7 +170,30 @@ def _prepare_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
+        if _writing.get():
+            _take_turn(connection, f"{engine.url.database}.turn")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if _writing.get() else "BEGIN")
+
+    @event.listens_for(engine, "checkin")
+    def _on_checkin(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+        if record.info.pop("has_turn", False):
+            fcntl.flock(record.info["turn"], fcntl.LOCK_UN)
+
+    @event.listens_for(engine, "close")
+    def _on_close(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        if "turn" in record.info:
+            os.close(record.info.pop("turn"))
+
+
+def _take_turn(connection: Connection, path: str) -> None:
+    """Queue up for writing, across threads and processes.
+
+    SQLite itself only sleeps and tries again, so that under load a writer may wait for seconds while others pass it.
+    """
+    if "turn" not in connection.info:
+        connection.info["turn"] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(connection.info["turn"], fcntl.LOCK_EX)
+    connection.info["has_turn"] = True
 
 
 def now() -> dt.datetime:

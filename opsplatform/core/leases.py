@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, cast
 
 from flask import Flask, current_app
-from sqlalchemy import ColumnElement, CursorResult, Float, Integer, String, or_, select, update
+from sqlalchemy import ColumnElement, Float, Integer, Select, String, Table, Update, bindparam, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -23,7 +24,7 @@ from opsplatform.core.db import Base, db, epoch, transaction
 
 LEASE_SECONDS = 5.0
 BEAT_SECONDS = 1.5
-WAKE_AGAIN_SECONDS = 20.0
+WAKE_AGAIN_SECONDS = 6.0
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,9 @@ class Leased:
     lease_owner: Mapped[str | None] = mapped_column(String(80), default=None)
     lease_until: Mapped[float | None] = mapped_column(Float(53), default=None)
     fence: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
-    wake_at: Mapped[float] = mapped_column(Float(53), default=0.0, server_default="0")  # the sweeper comes again
+    wake_at: Mapped[float] = mapped_column(
+        Float(53), default=lambda: time.time() + WAKE_AGAIN_SECONDS
+    )  # the sweeper's turn
 
 
 class LeaseLost(Exception):
@@ -61,48 +64,74 @@ def free(row_class: type[Any]) -> ColumnElement[bool]:
     return or_(row_class.lease_until.is_(None), row_class.lease_until < epoch())
 
 
-def claim(row_class: type[Any], row_id: int, *conditions: ColumnElement[bool], **values: object) -> Lease | None:
-    """Take the row if it is free and `conditions` hold, setting `values`; None when it is not to be had.
+def claim(row_class: type[Base], row_id: int, *conditions: ColumnElement[bool], counted: bool = False) -> Lease | None:
+    """Take the row if it is free and `conditions` hold; None when it is not to be had.
 
-    Belongs inside a transaction. The lease lives for a few seconds unless `held` renews it.
+    Belongs inside a transaction. The lease lives for a few seconds unless `held` renews it. With `counted` the row's
+    `attempts` grow by one. Conditions are compared by identity, so pass the same objects each time.
     """
-    result = db.session.execute(
-        update(row_class)
-        .where(row_class.id == row_id, free(row_class), *conditions)
-        .values(lease_owner=owner(), lease_until=epoch() + LEASE_SECONDS, fence=row_class.fence + 1, **values)
-        .execution_options(synchronize_session=False)
-    )
-    if not isinstance(result, CursorResult) or result.rowcount != 1:
+    statement = _claim_statement(row_class, conditions, counted=counted)
+    if not _changed_one(statement, {"row": row_id, "owner": owner()}):
         return None
     db.session.expire_all()
-    fence = db.session.scalar(select(row_class.fence).where(row_class.id == row_id))
+    fence = db.session.connection().scalar(_statements(row_class).fence, {"row": row_id})
     return Lease(row_class, row_id, int(fence or 0))
 
 
 def check(lease: Lease) -> None:
     """Refuse to go on when the lease was lost; holds the row until the transaction ends."""
-    row_class: Any = lease.row_class
-    result = db.session.execute(
-        update(row_class)
-        .where(row_class.id == lease.row_id, row_class.fence == lease.fence)
-        .values(lease_until=epoch() + LEASE_SECONDS)
-        .execution_options(synchronize_session=False)
-    )
-    if not isinstance(result, CursorResult) or result.rowcount != 1:
-        lease.lost.set()
-        raise LeaseLost(f"{lease.row_class.__name__} {lease.row_id} was taken over")
+    _as_holder(lease, _statements(lease.row_class).renew)
 
 
 def release(lease: Lease) -> None:
     """Give the row back; belongs inside the transaction that writes the outcome."""
-    check(lease)
-    row_class: Any = lease.row_class
-    db.session.execute(
-        update(row_class)
-        .where(row_class.id == lease.row_id)
-        .values(lease_owner=None, lease_until=None)
-        .execution_options(synchronize_session=False)
+    _as_holder(lease, _statements(lease.row_class).release)
+
+
+@dataclass(frozen=True)
+class _Statements:
+    """What is asked about one kind of row many times a second, built once."""
+
+    fence: Select[Any]
+    renew: Update
+    release: Update
+
+
+@cache
+def _statements(row_class: type[Base]) -> _Statements:
+    table = _table(row_class)
+    this_row = table.c.id == bindparam("row")
+    mine = update(table).where(this_row, table.c.fence == bindparam("mine"))
+    return _Statements(
+        fence=select(table.c.fence).where(this_row),
+        renew=mine.values(lease_until=epoch() + LEASE_SECONDS),
+        release=mine.values(lease_owner=None, lease_until=None),
     )
+
+
+@lru_cache(maxsize=64)
+def _claim_statement(row_class: type[Base], conditions: tuple[ColumnElement[bool], ...], *, counted: bool) -> Update:
+    table = _table(row_class)
+    more = {"attempts": table.c.attempts + 1} if counted else {}
+    mine = (table.c.id == bindparam("row"), free(cast("Any", row_class)), *conditions)
+    taken = {"lease_owner": bindparam("owner"), "lease_until": epoch() + LEASE_SECONDS, "fence": table.c.fence + 1}
+    return update(table).where(*mine).values(**taken, **more)
+
+
+def _table(row_class: Any) -> Table:  # noqa: ANN401 - a mapped class
+    return cast("Table", row_class.__table__)
+
+
+def _as_holder(lease: Lease, statement: Update) -> None:
+    if not _changed_one(statement, {"row": lease.row_id, "mine": lease.fence}):
+        lease.lost.set()
+        raise LeaseLost(f"{lease.row_class.__name__} {lease.row_id} was taken over")
+
+
+def _changed_one(statement: Update, values: dict[str, object]) -> bool:
+    """Run a prebuilt statement; what the session holds is written first, as it does by itself for its own."""
+    db.session.flush()
+    return db.session.connection().execute(statement, values).rowcount == 1
 
 
 def due(row_class: type[Any], *conditions: ColumnElement[bool], limit: int = 200) -> list[int]:
@@ -134,7 +163,7 @@ def drop_dead_claims(row_class: type[Any]) -> None:
         db.session.execute(
             update(row_class)
             .where(row_class.lease_owner.in_(dead))
-            .values(lease_until=0.0)
+            .values(lease_until=0.0, wake_at=0.0)
             .execution_options(synchronize_session=False)
         )
 

@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 LONGEST_SLEEP = 1.0
 BROKER_PATIENCE = 0.15  # seconds Redis gets to take a message; whoever answers DingTalk waits for it
 GRACE_SECONDS = 30
+BUSY = 100
 
 Task = Callable[..., None]
 
@@ -172,6 +173,13 @@ class Queue:
             return f"the queue does not answer ({type(error).__name__})"
         return None
 
+    def is_busy(self) -> bool:
+        """Whether so much waits that waking workers again would only add to it."""
+        try:
+            return int(self.huey.pending_count()) > BUSY
+        except (OSError, sqlite3.Error, RedisError):
+            return False
+
     def work(self, threads: int) -> None:
         """Run tasks until a signal says stop; tasks under way are finished, up to the grace."""
         consumer = _Worker(
@@ -215,6 +223,12 @@ def enqueue(task: str, *, priority: int = 0, **values: object) -> None:
     if task not in queue.tasks:
         raise KeyError(task)
     after_commit(lambda: queue.put(task, values, priority))
+
+
+def is_busy() -> bool:
+    """Whether the queue holds so much that a sweep had better wait."""
+    queue: Queue = current_app.extensions["queue"]
+    return queue.is_busy()
 
 
 def run_scheduler(app: Flask, schedule: list[Periodic], stop: threading.Event) -> None:

@@ -5,11 +5,12 @@ from sqlalchemy import func, select
 from opsplatform.core import leases
 from opsplatform.core.db import db, epoch, now
 from opsplatform.core.leases import Lease
-from opsplatform.core.queue import enqueue
+from opsplatform.core.queue import enqueue, is_busy
 from opsplatform.notifications.models import Notice
 
 MOST_ATTEMPTS = 12
 LONGEST_WAIT = 3600.0
+WAITING = (Notice.status == "waiting", Notice.next_at <= epoch())
 
 
 def comment(key: str, *, instance_id: str, userid: str, text: str) -> None:
@@ -24,9 +25,7 @@ def tell(key: str, *, userid: str, title: str, text: str) -> None:
 
 def claim(notice_id: int) -> tuple[Notice, Lease] | None:
     """Take a waiting notice to send it."""
-    lease = leases.claim(
-        Notice, notice_id, Notice.status == "waiting", Notice.next_at <= epoch(), attempts=Notice.attempts + 1
-    )
+    lease = leases.claim(Notice, notice_id, *WAITING, counted=True)
     return (_notice(lease), lease) if lease else None
 
 
@@ -51,17 +50,19 @@ def record_failure(lease: Lease, error: str, *, may_repeat: bool) -> None:
         notice.next_at = _clock() + wait
 
 
-def enqueue_waiting(limit: int = 200) -> None:
+def enqueue_waiting() -> None:
     """Wake a worker for every notice that is due."""
-    due = select(Notice.id).where(Notice.status == "waiting", Notice.next_at <= epoch(), leases.free(Notice))
-    for notice_id in db.session.scalars(due.order_by(Notice.id).limit(limit)):
+    leases.drop_dead_claims(Notice)
+    if is_busy():
+        return  # the queue is long; what was lost is found when it is shorter
+    for notice_id in leases.due(Notice, *WAITING):
         enqueue("notifications.send", notice_id=notice_id)
 
 
 def count_unsent() -> dict[str, int]:
     """How many notices were not sent, by status."""
     query = select(Notice.status, func.count()).where(Notice.status != "sent").group_by(Notice.status)
-    return dict(db.session.execute(query).tuples().all())
+    return dict(db.session.execute(query).all())
 
 
 def _queue(notice: Notice) -> None:

@@ -14,6 +14,8 @@ from opsplatform.runs.jobs import Job, read_job
 from opsplatform.runs.models import Run, RunStatus
 from opsplatform.states import service as states
 
+QUEUED = Run.status == RunStatus.APPLY_QUEUED
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -38,7 +40,7 @@ def begin(run_id: int) -> Job | None:
 
     Once this is committed the run is `applying`; nothing brings it back, so no second apply can ever start.
     """
-    lease = leases.claim(Run, run_id, Run.status == RunStatus.APPLY_QUEUED)
+    lease = leases.claim(Run, run_id, QUEUED)
     if lease is None:
         return None
     run = service.get(run_id)

@@ -4,11 +4,11 @@ Terraform says `apply_start` before it asks the provider and `apply_complete` be
 begun and not ended when everything died may exist, with an id that nobody knows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from opsplatform.adapters.terraform_events import Progress, parse
+from opsplatform.adapters.terraform_events import Completed, Progress, parse
 
 # The provider died with a call in hand: Terraform calls that a failure, the cloud may have carried it out.
 PROVIDER_DIED = frozenset({"Plugin did not respond", "Request cancelled"})
@@ -21,13 +21,29 @@ class Journal(Progress):
     under_way: set[str] = field(default_factory=set)
     failed_creations: set[str] = field(default_factory=set)
 
+    @classmethod
+    def as_shown(cls, resources: Iterable[Mapping[str, Any]]) -> "Journal":
+        """The journal as far as it was shown to viewers: what is left of it when a host is gone with its files."""
+        journal = cls()
+        for each in resources:
+            if each["action"] not in {"create", "replace"}:
+                continue
+            if each["state"] == "done":
+                journal.journal.append(Completed(each["address"], "create", each["id_key"], each["id_value"]))
+            elif each["state"] == "running":
+                journal.under_way.add(each["address"])
+        return journal
+
     def take(self, message: str | Mapping[str, Any] | None) -> None:
         """Fold one message, or the line that carries it."""
         message = parse(message) if isinstance(message, str) else message
         super().take(message)
         hook = message.get("hook") if message else None
-        if message and isinstance(hook, Mapping) and hook.get("action") == "create":
-            self._follow(str(message.get("type")), str(hook["resource"]["addr"]))
+        try:
+            if message and hook and hook["action"] == "create":
+                self._follow(str(message["type"]), str(hook["resource"]["addr"]))
+        except (KeyError, TypeError):
+            return  # what is misshapen changes nothing
 
     def made(self) -> dict[str, str | None]:
         """What exists or may exist, by address, with the id its provider gave; None when nobody knows it."""

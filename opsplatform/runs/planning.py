@@ -20,16 +20,13 @@ from opsplatform.runs.models import Run, RunStatus
 from opsplatform.states import service as states
 
 MOST_ATTEMPTS = 5
+LAPSED = and_(Run.status == RunStatus.PLANNING, Run.lease_owner.is_not(None))  # its planner died
+PLANNABLE = or_(Run.status == RunStatus.PENDING, LAPSED)
 
 
 def begin(run_id: int) -> Job | None:
     """Take a waiting run, or one whose planner died, and its workspace; None when somebody else has it."""
-    lease = leases.claim(
-        Run,
-        run_id,
-        or_(Run.status == RunStatus.PENDING, and_(Run.status == RunStatus.PLANNING, Run.lease_owner.is_not(None))),
-        attempts=Run.attempts + 1,
-    )
+    lease = leases.claim(Run, run_id, PLANNABLE, counted=True)
     if lease is None:
         return None
     run = service.get(run_id)

@@ -62,4 +62,4 @@ def progress(run_id: int) -> RunProgress:
 def count_open() -> dict[str, int]:
     """How many runs stand in each status that is no end."""
     query = select(Run.status, func.count()).where(Run.status.in_(list(NEXT))).group_by(Run.status)
-    return dict(db.session.execute(query).tuples().all())
+    return dict(db.session.execute(query).all())

@@ -3,9 +3,9 @@
 import datetime as dt
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import select, update
+from sqlalchemy import Table, bindparam, select, update
 
 from opsplatform.catalog.service import Order
 from opsplatform.core.db import db, now
@@ -20,6 +20,9 @@ from opsplatform.states import service as states
 
 APPLY_FIRST = 10
 MASK = "***"
+PROGRESS = cast("Table", RunProgress.__table__)
+# Built once: it runs at every step of every run.
+TOUCH = update(PROGRESS).where(PROGRESS.c.run_id == bindparam("run")).values(version=PROGRESS.c.version + 1)
 
 ids_by_approval = queries.ids_by_approval
 runs_of_approval = queries.runs_of_approval
@@ -211,7 +214,8 @@ def actions(run: Run) -> list[str]:
 
 def touch(run_id: int) -> None:
     """Raise the version a viewer compares, because something it shows has changed."""
-    db.session.execute(update(RunProgress).where(RunProgress.run_id == run_id).values(version=RunProgress.version + 1))
+    db.session.flush()
+    db.session.connection().execute(TOUCH, {"run": run_id})
 
 
 def note(run: Run, *, by: str | None = None, text: str | None = None, status: str | None = None) -> None:

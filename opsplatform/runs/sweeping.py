@@ -5,9 +5,10 @@ from sqlalchemy import func, or_, select
 from opsplatform.core import leases
 from opsplatform.core.db import db, epoch
 from opsplatform.core.leases import Lease
-from opsplatform.core.queue import enqueue
+from opsplatform.core.queue import enqueue, is_busy
 from opsplatform.runs import service
-from opsplatform.runs.models import ENDS, Run, RunStatus
+from opsplatform.runs.journal import Journal
+from opsplatform.runs.models import ENDS, Run, RunProgress, RunStatus
 from opsplatform.runs.service import APPLY_FIRST
 
 OTHER_HOST_SECONDS = 60.0
@@ -18,6 +19,8 @@ def sweep() -> None:
     leases.drop_dead_claims(Run)
     for run_id in leases.due(Run, Run.status == RunStatus.APPLYING):
         enqueue("runs.settle", run_id=run_id, priority=APPLY_FIRST)
+    if is_busy():
+        return  # the queue is long; what was lost is found when it is shorter
     for run_id in leases.due(Run, Run.status == RunStatus.APPLY_QUEUED):
         enqueue("runs.apply", run_id=run_id, priority=APPLY_FIRST)
     for run_id in leases.due(Run, Run.status.in_([RunStatus.PENDING, RunStatus.PLANNING])):
@@ -36,6 +39,11 @@ def last_known(run_id: int, host: str) -> tuple[bool, str]:
     """Whether the worker that held the run last is, or was, one of this host; and the digest of its approved plan."""
     owner, digest = db.session.execute(select(Run.lease_owner, Run.approved_digest).where(Run.id == run_id)).one()
     return (owner or "").startswith(f"{host}:"), digest or ""
+
+
+def last_shown(run_id: int) -> Journal:
+    """What Terraform had said as far as it reached the database."""
+    return Journal.as_shown(db.session.get_one(RunProgress, run_id).resources)
 
 
 def under_way() -> list[tuple[int, str]]:

@@ -73,6 +73,7 @@ def settle(run_id: int) -> None:
     host = platform.node()[:60]
     with transaction():
         here, digest = sweeping.last_known(run_id, host)
+        shown = sweeping.last_shown(run_id)
         lease = sweeping.take_abandoned(run_id, host)
     if lease is None:
         return
@@ -84,7 +85,7 @@ def settle(run_id: int) -> None:
         if not sure and tickets.is_starting(_data_dir(), ticket, holder):
             return  # its worker lives and starts Terraform at this moment; the sweeper comes again
         error = "The worker died while it applied the plan; what exists is recorded, retry goes on from there."
-        outcome = _outcome(folder, _journal(folder), error=error, sure=sure)
+        outcome = _outcome(folder, _journal(folder) if folder else shown, error=error, sure=sure)
         with transaction():
             applying.finish(lease, outcome)
         if folder:
@@ -232,10 +233,10 @@ def _data_dir() -> Path:
     return settings().data_dir
 
 
-def _journal(folder: Workdir | None) -> Journal:
+def _journal(folder: Workdir) -> Journal:
     """What Terraform had said before its worker died."""
     journal = Journal()
-    for line in folder.read_output() if folder else ():
+    for line in folder.read_output():
         journal.take(line)
     return journal
 

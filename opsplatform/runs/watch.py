@@ -20,6 +20,7 @@ from opsplatform.runs.workdir import Workdir
 from opsplatform.states import service as states
 
 FLUSH_SECONDS = 0.5
+FLUSHES = 2  # after the last line, because Terraform writes its state only after it has spoken
 ASK_SECONDS = 1.0
 LONGEST_LINE = 8_000
 
@@ -37,7 +38,8 @@ class RunWatch:
         self._mirror = mirror
         self._waiting: list[LogLine] = []
         self._flushed_at = self._asked_at = self._begun_at = time.monotonic()
-        self._stop = self._followed_up = False
+        self._stop = False
+        self._flushes_due = 0
         self._mirrored: bytes | None = None
         self.progress = Journal()
 
@@ -50,6 +52,7 @@ class RunWatch:
         for line in lines:
             self.progress.take(line.message)
         self._waiting.extend(lines)
+        self._flushes_due = FLUSHES
         self._flush_when_due()
 
     def wants_stop(self) -> bool:
@@ -85,9 +88,9 @@ class RunWatch:
         db.session.execute(update(RunProgress).where(RunProgress.run_id == run_id).values(**values))
 
     def _flush_when_due(self) -> None:
-        if not (self._waiting or self._followed_up) or time.monotonic() - self._flushed_at < FLUSH_SECONDS:
+        if not self._flushes_due or time.monotonic() - self._flushed_at < FLUSH_SECONDS:
             return
-        self._followed_up = bool(self._waiting)  # once more after the last line: the state is written after it
+        self._flushes_due -= 1
         with transaction():
             leases.check(self._lease)
             self.save()
