@@ -101,7 +101,9 @@ class _Statements:
 def _statements(row_class: type[Base]) -> _Statements:
     table = _table(row_class)
     this_row = table.c.id == bindparam("row")
-    mine = update(table).where(this_row, table.c.fence == bindparam("mine"))
+    # A row that was given back has no owner: a late heartbeat must not take it again.
+    held = (table.c.fence == bindparam("mine"), table.c.lease_owner.is_not(None))
+    mine = update(table).where(this_row, *held)
     return _Statements(
         fence=select(table.c.fence).where(this_row),
         renew=mine.values(lease_until=epoch() + LEASE_SECONDS),
@@ -223,6 +225,6 @@ class Heart:
                 with self._app.app_context(), transaction():
                     check(lease)
             except LeaseLost:
-                log.warning("lease lost", extra={"row": lease.row_id, "table": lease.row_class.__name__})
+                log.info("a lease ended or was taken over", extra={"row": lease.row_id, "table": lease.row_class.__name__})
             except SQLAlchemyError:
                 log.exception("a heartbeat failed", extra={"row": lease.row_id})

@@ -48,6 +48,7 @@ def record_failure(lease: Lease, error: str, *, may_repeat: bool) -> None:
     else:
         wait = min(2.0**notice.attempts, LONGEST_WAIT)
         notice.next_at = _clock() + wait
+        notice.wake_at = 0.0
 
 
 def enqueue_waiting() -> None:
