@@ -1,12 +1,9 @@
-"""CPU of one call beside a plain Flask view that does the same: `python tests/bench/bench_rpc.py`.
+"""CPU of one JSON-RPC call beside a plain Flask view that does the same.
 
 Both run in one process through the WSGI interface, in turns, so that they share the machine's moods; the best of many
-rounds counts. Targets: App.index at most 1.16, App.hello at most 1.2 of the plain view.
+rounds counts.
 """
 
-import io
-import json
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,8 +15,28 @@ from opsplatform.accounts import service, sessions
 from opsplatform.accounts.rpc import METHODS
 from opsplatform.core.db import db, init_db, reading, transaction
 from opsplatform.core.rpc import init_rpc
+from tests.bench.calls import caller_of, rpc_body
+from tests.bench.figures import Figure, lower
 
 ROUNDS, CALLS = 40, 150
+
+
+def measure() -> list[Figure]:
+    """A method that does nothing, and one that looks its caller up."""
+    with tempfile.TemporaryDirectory() as made:
+        app = make_app(Path(made), f"sqlite:///{made}/bench.db")
+        with app.app_context():
+            db.create_all()
+            with transaction():
+                user = service.create_admin("bench", "a password for the bench")
+                token = sessions.open_session(user).token
+        figures = [
+            compare(app, "index", rpc_body("App.index"), None, 1.16),
+            compare(app, "hello", rpc_body("App.hello", name="jack"), token, 1.2),
+        ]
+        with app.app_context():
+            db.engine.dispose()
+    return figures
 
 
 def make_app(folder, url):
@@ -43,38 +60,12 @@ def make_app(folder, url):
     return app
 
 
-def caller_of(app, path, body, token=None):
-    """A function that makes one WSGI call and refuses a wrong answer."""
-    raw = json.dumps(body).encode()
-    base = {
-        "REQUEST_METHOD": "POST",
-        "PATH_INFO": path,
-        "SCRIPT_NAME": "",
-        "QUERY_STRING": "",
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "5000",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "REMOTE_ADDR": "127.0.0.1",
-        "HTTP_HOST": "localhost:5000",
-        "CONTENT_TYPE": "application/json",
-        "CONTENT_LENGTH": str(len(raw)),
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": False,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-    }
-    if token:
-        base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
-
-    def call():
-        answer = app({**base, "wsgi.input": io.BytesIO(raw)}, lambda *_: None)
-        if b"Hello" not in b"".join(answer):
-            raise SystemExit("a wrong answer")
-        answer.close()
-
-    return call
+def compare(app, name, body, token, at_most):
+    plain = caller_of(app, f"/plain/{name}", body, token, expect=b"Hello")
+    ours = caller_of(app, "/api", body, token, expect=b"Hello")
+    rounds = [(cost(plain), cost(ours)) for _ in range(ROUNDS)]
+    best_plain, best_ours = (min(column) for column in zip(*rounds, strict=True))
+    return lower(f"App.{name}, CPU", best_ours, best_plain, unit="µs", beside="plain Flask view", at_most=at_most)
 
 
 def cost(call):
@@ -82,35 +73,3 @@ def cost(call):
     for _ in range(CALLS):
         call()
     return (time.process_time() - start) / CALLS
-
-
-def compare(name, plain, ours, most):
-    rounds = [(cost(plain), cost(ours)) for _ in range(ROUNDS)]
-    best_plain, best_ours = (min(column) for column in zip(*rounds, strict=True))
-    ratio = best_ours / best_plain
-    print(f"{name}: plain {best_plain * 1e6:.0f} µs, ours {best_ours * 1e6:.0f} µs, ratio {ratio:.2f} (at most {most})")
-    return ratio <= most
-
-
-def main():
-    with tempfile.TemporaryDirectory() as made:
-        url = sys.argv[1] if len(sys.argv) > 1 else f"sqlite:///{made}/bench.db"
-        app = make_app(Path(made), url)
-        with app.app_context():
-            db.create_all()
-            with transaction():
-                user = service.create_admin("bench", "a password for the bench")
-                token = sessions.open_session(user).token
-        body = {"jsonrpc": "2.0", "method": "App.index", "id": 1}
-        good = compare("App.index", caller_of(app, "/plain/index", body), caller_of(app, "/api", body), 1.16)
-        body = {"jsonrpc": "2.0", "method": "App.hello", "params": {"name": "jack"}, "id": 1}
-        good &= compare(
-            "App.hello", caller_of(app, "/plain/hello", body, token), caller_of(app, "/api", body, token), 1.2
-        )
-        with app.app_context():
-            db.drop_all()
-    return 0 if good else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,6 +9,9 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, select
 from config import Config
 from opsplatform.core.db import db, init_db
 from opsplatform.core.rpc import Principal, init_rpc
+from tests.miniatures import platform
+
+__all__ = ["platform"]
 
 GOOD_TOKEN = "good-token"
 
