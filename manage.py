@@ -240,7 +240,7 @@ def main() -> None:
     """Run a command."""
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     try:
-        if command in COUNTING:
+        if command in COUNTING and "--help" not in sys.argv:
             _share_metrics()
         cli.main(prog_name="manage.py", obj=_script_info() if command in LAZY_GROUPS else None)
     except OpsError as error:

@@ -14,11 +14,12 @@ config = context.config
 config.set_main_option("sqlalchemy.url", target.engine.url.render_as_string(hide_password=False).replace("%", "%%"))
 
 
-def _same_type(_context: object, _inspected: object, _column: Column[object], found: object, wanted: object) -> bool | None:
-    """MariaDB stores JSON as LONGTEXT and has one integer type for what the models call a big one."""
-    if {type(found).__name__, type(wanted).__name__} == {"LONGTEXT", "JSON"}:
-        return False
-    return None
+def _same_type(
+    _context: object, _inspected: object, _column: Column[object], found: object, wanted: object
+) -> bool | None:
+    """MariaDB stores JSON as LONGTEXT, and what the models call Float(53) as DOUBLE."""
+    same = ({"LONGTEXT", "JSON"}, {"DOUBLE", "Float"})
+    return False if {type(found).__name__, type(wanted).__name__} in same else None
 
 
 def _render(kind: str, item: object, autogen: AutogenContext) -> str | Literal[False]:

@@ -1,4 +1,4 @@
-"""`docs/api.md`, made from the methods themselves; `--check` says whether the page is fresh."""
+"""`docs/api.md` from the methods themselves, the states in `docs/promise.md` from their tables; `--check`: fresh?"""
 
 import json
 from collections.abc import Iterator
@@ -6,11 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from opsplatform.app import METHODS
+from opsplatform.approvals.models import MACHINE as APPROVAL
 from opsplatform.core import openrpc
 from opsplatform.core.errors import OpsError
+from opsplatform.core.machines import Machine
 from opsplatform.core.rpc_method import Entry
+from opsplatform.runs.models import MACHINE as RUN
 
-PAGE = Path(__file__).parent.parent / "docs" / "api.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = DOCS / "api.md"
+STATES_PAGE = DOCS / "promise.md"
+MADE_FROM, MADE_TO = "<!-- made by `make docs` from the tables; do not edit -->", "<!-- end of what is made -->"
+MACHINES: dict[str, Machine[Any]] = {"An approval": APPROVAL, "A run": RUN}
 HEAD = """# Methods
 
 Made by `make docs` from the code; do not edit. `POST /api` speaks JSON-RPC 2.0; log in with `user.verify` and send the
@@ -21,14 +28,28 @@ nothing twice. The same description for programs: `GET /openrpc.json`.
 
 
 def write() -> None:
-    """Write the page."""
+    """Write the pages."""
     PAGE.write_text(render(), encoding="utf-8")
+    STATES_PAGE.write_text(render_states(STATES_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def check() -> None:
-    """OpsError when the page differs from the code."""
+    """OpsError when a page differs from the code."""
     if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != render():
         raise OpsError("docs/api.md is not fresh; run: make docs")
+    states = STATES_PAGE.read_text(encoding="utf-8")
+    if states != render_states(states):
+        raise OpsError("docs/promise.md is not fresh; run: make docs")
+
+
+def render_states(page: str) -> str:
+    """The page with its diagrams and tables as the code has them; what people wrote around them stays."""
+    before, _, rest = page.partition(MADE_FROM)
+    _, end, after = rest.partition(MADE_TO)
+    if not end:
+        raise OpsError(f"docs/promise.md lacks the lines between which its states stand: {MADE_FROM} … {MADE_TO}")
+    made = [line for title, machine in MACHINES.items() for line in _machine(title, machine)]
+    return "\n".join([f"{before}{MADE_FROM}\n", *made, f"{MADE_TO}{after}"])
 
 
 def render() -> str:
@@ -45,6 +66,13 @@ def render() -> str:
     for name, schema in sorted(document["components"]["schemas"].items()):
         lines += [f"### {name}\n", f"{schema.get('description', '')}\n", *_members(schema), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _machine(title: str, machine: Machine[Any]) -> Iterator[str]:
+    yield f"### {title}\n"
+    yield from ("```mermaid", *machine.diagram(), "```\n")
+    yield from machine.table()
+    yield ""
 
 
 def _method(method: dict[str, Any]) -> Iterator[str]:

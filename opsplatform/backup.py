@@ -27,7 +27,7 @@ from opsplatform.core.db import MARIADB, db, now, reading, transaction
 from opsplatform.core.errors import OpsError
 from opsplatform.core.sealing import SealError, key_id, open_with, seal_with
 from opsplatform.core.settings import settings
-from opsplatform.runs import sweeping
+from opsplatform.runs import restored as runs
 
 MIGRATIONS = health.MIGRATIONS.parent
 VERSION_TABLE = "alembic_version"
@@ -91,9 +91,9 @@ def restore(path: Path, *, force: bool = False, moved: bool = False, migrations:
         command.upgrade(alembic, "head")
     with transaction():
         if not moved:
-            sweeping.distrust_plans()
+            runs.distrust_all()
             inbox.distrust_events()
-        return Restored(found.manifest, sweeping.under_way(), sweeping.last_run())
+        return Restored(found.manifest, runs.under_way(), runs.last_run())
 
 
 @contextmanager

@@ -31,6 +31,7 @@ def examine() -> list[Finding]:
         ("migrations", _migrations),
         ("queue", _queue),
         ("terraform", _terraform),
+        ("sandbox", _sandbox),
         ("modules", _modules),
         ("dingtalk events", _events),
         ("dingtalk", _dingtalk),
@@ -65,6 +66,16 @@ def _terraform() -> tuple[bool, str]:
         return True, f"{adapters().terraform.binary}, version {adapters().terraform.version()}"
     except OpsError as error:
         return False, error.message
+
+
+def _sandbox() -> tuple[bool | None, str]:
+    try:
+        ok, text = adapters().terraform.sandbox.report()
+    except OpsError:
+        return None, "can be looked at once there is a Terraform"
+    if ok is None and settings().ops_env == "production":
+        return False, f"{text}; in production set OPS_SANDBOX=required"
+    return ok, text
 
 
 def _modules() -> tuple[bool, str]:

@@ -14,7 +14,7 @@ from tests.support import ROOT
 PACKAGE = ROOT / "opsplatform"
 FILES = sorted(PACKAGE.rglob("*.py"))
 EDGES = {"rpc.py", "views.py", "tasks.py", "cli.py"}
-MAPS = {"app.py", "apidocs.py", "demo.py", "doctor.py", "wsgi.py"}
+MAPS = {"apidocs.py", "app.py", "backup.py", "demo.py", "doctor.py", "rotation.py", "wsgi.py"}
 PUBLIC_METHODS = {"App.index", "App.info", "user.register", "user.verify", "sso.refresh"}
 PERMISSION_AREAS = {"App", "user", "sso", "module", "approval", "run", "workspace", "resource"}
 VIEWS = {

@@ -2,38 +2,29 @@
 
 Output goes to files and never to pipes: when this process dies the program goes on, and another process can read the
 same files. Only the program itself is interrupted, so that it can end its own children in order; what it leaves
-behind in its session is killed once it has gone.
+behind in its session is killed once it has gone. The keeper stops it should we die.
 """
 
-import datetime as dt
 import os
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from opsplatform.adapters.keeper import KEEPER
+from opsplatform.adapters.process_limits import Limits, Meter
+from opsplatform.adapters.process_output import LogLine, Tail
 from opsplatform.adapters.process_stop import Ladder, pidfd, wait_readable
 from opsplatform.adapters.process_table import kill_session, start_time_of
-from opsplatform.core.db import now
 from opsplatform.core.errors import UpstreamError
 
 POLL_SECONDS = 0.1
 LINES_SECONDS = 0.2
-CHUNK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """One complete line of output; `message` is what it says to a program, where it does."""
-
-    stream: str
-    text: str
-    at: dt.datetime
-    message: dict[str, Any] | None = None
+EXCESS_GRACE_SECONDS = 2.0
 
 
 class Watch(Protocol):
@@ -69,7 +60,11 @@ class Unwatched:
 
 @dataclass(frozen=True)
 class Job:
-    """A program to run; its output is appended to the files `stdout` and `stderr` of the folder `output`."""
+    """A program to run; its output is appended to the files `stdout` and `stderr` of the folder `output`.
+
+    `limits` are watched here over all its processes; what the kernel enforces is part of the command. `descriptors`
+    are handed to it, and `begun` is called with its number once it runs.
+    """
 
     system: str
     command: Sequence[str]
@@ -78,6 +73,9 @@ class Job:
     output: Path
     timeout: float
     grace: float
+    limits: Limits | None = None
+    descriptors: Sequence[int] = ()
+    begun: Callable[[int], None] | None = None
 
     @property
     def stdout(self) -> Path:
@@ -92,11 +90,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended; `canceled` and `timed_out` say that we interrupted it, and why."""
+    """How a program ended; `canceled`, `timed_out` and `excess` say that we stopped it, and why."""
 
     code: int
     canceled: bool = False
     timed_out: bool = False
+    excess: str = ""
 
 
 def run(job: Job, watch: Watch) -> Ended:
@@ -105,37 +104,73 @@ def run(job: Job, watch: Watch) -> Ended:
     with closing(Tail(out, "stdout")) as stdout, closing(Tail(err, "stderr")) as stderr:
         child = _Child(_start(job, out, err))
         try:
-            watch.started(child.pid, start_time_of(child.pid))
+            _begin(child, job, watch)
             return _follow(child, job, watch, (stdout, stderr))
         except BaseException:
             child.leave()
             raise
 
 
-def _follow(child: "_Child", job: Job, watch: Watch, tails: Sequence["Tail"]) -> Ended:
-    deadline = time.monotonic() + job.timeout
+def _begin(child: "_Child", job: Job, watch: Watch) -> None:
+    """Let everybody know who has to."""
+    start_time = start_time_of(child.pid)
+    KEEPER.watch(child.pid, start_time, job.grace)
+    if job.begun:
+        job.begun(child.pid)
+    watch.started(child.pid, start_time)
+
+
+def _follow(child: "_Child", job: Job, watch: Watch, tails: Sequence[Tail]) -> Ended:
     next_lines = time.monotonic() + LINES_SECONDS
-    ladder = Ladder(child.pid, job.grace)
-    canceled = timed_out = False
-    while not child.ended(POLL_SECONDS):
-        if time.monotonic() >= next_lines:
-            _deliver(tails, watch)
-            next_lines = time.monotonic() + LINES_SECONDS
-        if canceled or timed_out:
-            ladder.climb()
-            continue
-        canceled = watch.wants_stop()
-        timed_out = not canceled and time.monotonic() >= deadline
-        if canceled or timed_out:
-            ladder.climb()
-    code = child.finish()
+    with closing(_Brake(child.pid, job, watch)) as brake:
+        while not child.ended(POLL_SECONDS):
+            if time.monotonic() >= next_lines:
+                _deliver(tails, watch)
+                next_lines = time.monotonic() + LINES_SECONDS
+            brake.look()
+        code = child.finish()
     for tail in tails:
         tail.end()
     _deliver(tails, watch)
-    return Ended(code, canceled=canceled, timed_out=timed_out)
+    return Ended(code, canceled=brake.canceled, timed_out=brake.timed_out, excess=brake.excess)
 
 
-def _deliver(tails: Sequence["Tail"], watch: Watch) -> None:
+class _Brake:
+    """Stops a program when somebody wants it, when its time is over, or when it uses too much."""
+
+    def __init__(self, pid: int, job: Job, watch: Watch) -> None:
+        self._pid = pid
+        self._watch = watch
+        self._deadline = time.monotonic() + job.timeout
+        self._ladder = Ladder(pid, job.grace)
+        self._meter = Meter(pid, (job.folder,), job.limits) if job.limits else None
+        self.canceled = self.timed_out = False
+        self.excess = ""
+
+    def look(self) -> None:
+        """See whether it must stop, and if so take the next step."""
+        self._measure()
+        if not (self.canceled or self.timed_out or self.excess):
+            self.canceled = self._watch.wants_stop()
+            self.timed_out = not self.canceled and time.monotonic() >= self._deadline
+        if self.canceled or self.timed_out or self.excess:
+            self._ladder.climb()
+
+    def close(self) -> None:
+        """Let others stop it, if there is anything left."""
+        self._ladder.close()
+
+    def _measure(self) -> None:
+        excess = self._meter.excess() if self._meter else ""
+        if excess and not self.excess:
+            self.excess = excess
+            self._ladder.close()
+            self._ladder = Ladder(self._pid, EXCESS_GRACE_SECONDS)
+        if excess and self._meter and self._meter.far:
+            kill_session(self._pid)  # asking takes time, and it takes more meanwhile
+
+
+def _deliver(tails: Sequence[Tail], watch: Watch) -> None:
     lines = [line for tail in tails for line in tail.read()]
     if lines:
         watch.lines(lines)
@@ -158,6 +193,7 @@ def _start(job: Job, out: int, err: int) -> "subprocess.Popen[bytes]":
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
+            pass_fds=job.descriptors,
             start_new_session=True,
         )
     except OSError as error:
@@ -165,45 +201,6 @@ def _start(job: Job, out: int, err: int) -> "subprocess.Popen[bytes]":
         raise UpstreamError(job.system, f"{what}: cannot be started ({error.strerror}).") from error
     except ValueError as error:
         raise UpstreamError(job.system, f"{program}: an argument or variable is not fit to be passed.") from error
-
-
-class Tail:
-    """The complete lines that are added to an open file from now on."""
-
-    def __init__(self, descriptor: int, stream: str) -> None:
-        self._descriptor = descriptor
-        self._stream = stream
-        self._offset = os.fstat(descriptor).st_size
-        self._partial: list[bytes] = []
-        self._ended = False
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
-
-    def end(self) -> None:
-        """Say that nothing will be added, so that an unfinished last line counts as one."""
-        self._ended = True
-
-    def read(self) -> list[LogLine]:
-        """The lines that were completed since the last call."""
-        at = now()
-        return [LogLine(self._stream, raw.decode("utf-8", "replace").rstrip("\r"), at) for raw in self._new_lines()]
-
-    def _new_lines(self) -> list[bytes]:
-        lines: list[bytes] = []
-        while chunk := os.pread(self._descriptor, CHUNK_BYTES, self._offset):
-            self._offset += len(chunk)
-            *complete, rest = chunk.split(b"\n")
-            if complete:
-                complete[0] = b"".join([*self._partial, complete[0]])
-                self._partial = []
-                lines += complete
-            self._partial.append(rest)
-        if self._ended and any(self._partial):
-            lines.append(b"".join(self._partial))
-            self._partial = []
-        return lines
 
 
 class _Child:
@@ -230,6 +227,7 @@ class _Child:
         """Kill what it left behind and answer its exit code, negative for a signal."""
         kill_session(self.pid)
         code = self._process.wait()
+        KEEPER.forget(self.pid)
         if self._descriptor is not None:
             os.close(self._descriptor)
         return code

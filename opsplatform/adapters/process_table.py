@@ -63,7 +63,7 @@ def kill_members(session: int) -> None:
         for pid in alive:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(0.001)  # dying takes a moment
+        time.sleep(0.0003)  # dying takes a moment
 
 
 def _session_of(pid: int) -> int | None:

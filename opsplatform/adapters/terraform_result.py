@@ -19,6 +19,7 @@ class Finished:
         succeeded: whether it did what it should, also when a stop came too late.
         canceled: we interrupted it because the watch asked for it.
         timed_out: we interrupted it because its time was over.
+        excess: we stopped it because it used more than it may; says of what.
         first_error: the first error in plain words; empty when it succeeded.
         journal: the steps that were completed, with the ids of what they made.
         changes: Terraform's own count: add, change, remove, import, operation.
@@ -29,6 +30,7 @@ class Finished:
     succeeded: bool
     canceled: bool = False
     timed_out: bool = False
+    excess: str = ""
     errors: list[Diagnostic] = field(default_factory=list)
     first_error: str = ""
     journal: list[Completed] = field(default_factory=list)
@@ -49,6 +51,7 @@ def finished(name: str, ended: Ended, progress: Progress, text: str) -> Finished
         succeeded=succeeded,
         canceled=ended.canceled,
         timed_out=ended.timed_out,
+        excess=ended.excess,
         errors=[] if succeeded else errors,
         first_error="" if succeeded else explain(name, ended, errors, text),
         journal=progress.journal,
@@ -62,6 +65,8 @@ def explain(name: str, ended: Ended, errors: Sequence[Diagnostic], text: str) ->
     """Why a command did not succeed, in one sentence."""
     if ended.timed_out:
         return f"terraform {name}: was stopped because its time was over."
+    if ended.excess:
+        return f"terraform {name}: was stopped because it {ended.excess}."
     if ended.canceled:
         return f"terraform {name}: was stopped on request."
     if errors:

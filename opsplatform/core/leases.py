@@ -225,6 +225,8 @@ class Heart:
                 with self._app.app_context(), transaction():
                     check(lease)
             except LeaseLost:
-                log.info("a lease ended or was taken over", extra={"row": lease.row_id, "table": lease.row_class.__name__})
+                log.info(
+                    "a lease ended or was taken over", extra={"row": lease.row_id, "table": lease.row_class.__name__}
+                )
             except SQLAlchemyError:
                 log.exception("a heartbeat failed", extra={"row": lease.row_id})

@@ -29,7 +29,9 @@ def perform_once(entry: Entry, values: dict[str, Any], asked: Request) -> bytes:
         return known
     try:
         return _perform_outside(entry, values, asked) if entry.method.outside else perform(entry, values, asked)
-    except (OpsError, SQLAlchemyError):
+    except (OpsError, SQLAlchemyError) as error:
+        if not _is_certain(error):
+            raise  # its caller has to hear what is uncertain; only who asks again hears that it is reserved
         with reading():
             known = asked.recall()
         if known is None:
@@ -46,8 +48,13 @@ def _perform_outside(entry: Entry, values: dict[str, Any], asked: Request) -> by
             member = entry.dump(entry.method.function(**values))
             asked.fulfil(member)
     except OpsError as error:
-        if getattr(error, "certain", True):
+        if _is_certain(error):
             with transaction():
                 asked.give_up()
         raise
     return member
+
+
+def _is_certain(error: Exception) -> bool:
+    """Whether the call surely had no effect elsewhere."""
+    return bool(getattr(error, "certain", True))

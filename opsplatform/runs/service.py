@@ -13,7 +13,7 @@ from opsplatform.core.errors import Conflict, NotFound
 from opsplatform.core.queue import enqueue
 from opsplatform.notifications import service as notifications
 from opsplatform.notifications import texts
-from opsplatform.runs import files, queries
+from opsplatform.runs import files, queries, restored
 from opsplatform.runs.digest import short
 from opsplatform.runs.models import Run, RunProgress, RunStatus, RunStep
 from opsplatform.states import service as states
@@ -24,6 +24,7 @@ PROGRESS = cast("Table", RunProgress.__table__)
 # Built once: it runs at every step of every run.
 TOUCH = update(PROGRESS).where(PROGRESS.c.run_id == bindparam("run")).values(version=PROGRESS.c.version + 1)
 
+distrust = restored.distrust
 ids_by_approval = queries.ids_by_approval
 runs_of_approval = queries.runs_of_approval
 
@@ -240,14 +241,6 @@ def end(run: Run, status: RunStatus, *, by: str | None = None, note_text: str | 
     note(run, by=by, text=note_text)
     states.release(run.workspace, run.id)
     wake_next(run.workspace)
-
-
-def distrust(run: Run) -> None:
-    """Let no plan of it be applied unseen: the database was restored, and it may have been applied since."""
-    if run.ended or (run.status == RunStatus.PLANNED and run.decision == "approved"):
-        return  # the latter waits for a person already
-    run.rules = {**run.rules, "apply_on_agree": False}
-    files.drop(run.id, files.PLAN)
 
 
 def wake_next(workspace: str) -> None:

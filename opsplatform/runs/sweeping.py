@@ -1,14 +1,13 @@
-"""Find what was left lying: messages that were lost, workers that died, runs of a database that was restored."""
+"""Find what was left lying: messages that were lost, workers that died."""
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import or_, select
 
 from opsplatform.core import leases
 from opsplatform.core.db import db, epoch
 from opsplatform.core.leases import Lease
 from opsplatform.core.queue import enqueue, is_busy
-from opsplatform.runs import service
 from opsplatform.runs.journal import Journal
-from opsplatform.runs.models import ENDS, Run, RunProgress, RunStatus
+from opsplatform.runs.models import Run, RunProgress, RunStatus
 from opsplatform.runs.service import APPLY_FIRST
 
 OTHER_HOST_SECONDS = 60.0
@@ -44,20 +43,3 @@ def last_known(run_id: int, host: str) -> tuple[bool, str]:
 def last_shown(run_id: int) -> Journal:
     """What Terraform had said as far as it reached the database."""
     return Journal.as_shown(db.session.get_one(RunProgress, run_id).resources)
-
-
-def under_way() -> list[tuple[int, str]]:
-    """Every run that has not ended, with its status."""
-    found = db.session.execute(select(Run.id, Run.status).where(Run.status.not_in(ENDS)).order_by(Run.id))
-    return [(row.id, row.status) for row in found]
-
-
-def last_run() -> int:
-    """The highest id that was given to a run; 0 before the first."""
-    return db.session.scalar(select(func.max(Run.id))) or 0
-
-
-def distrust_plans() -> None:
-    """After a restore: let a person look again at whatever was on its way when the backup was made."""
-    for run in db.session.scalars(select(Run).where(Run.status.not_in(ENDS))):
-        service.distrust(run)

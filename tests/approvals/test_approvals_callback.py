@@ -1,5 +1,6 @@
 """`/dingtalk/callback`: what DingTalk sends is stored once, answered; anything else gets one and the same refusal."""
 
+import io
 import json
 import random
 import threading
@@ -164,6 +165,15 @@ def test_a_body_larger_than_any_event_is_refused(sender, size):
     query["signature"] = sign(TOKEN, query["timestamp"], query["nonce"], filler)
 
     assert_refused(sender.post(query, f'{{"encrypt":"{filler}"}}'.encode()))
+
+
+def test_a_body_of_unknown_length_is_refused_when_it_is_too_long(sender):
+    query, _body = sender.sealed(EVENT)
+    endless = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    body = io.BytesIO(b'{"encrypt":"' + b"A" * 3 * 1024 * 1024)
+    client = sender.platform.app.test_client()
+
+    assert_refused(client.post("/dingtalk/callback", query_string=query, input_stream=body, environ_overrides=endless))
 
 
 def test_every_event_is_refused_where_no_keys_are_set(make_config, clean_up):

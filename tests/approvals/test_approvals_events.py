@@ -5,6 +5,7 @@ import threading
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
 
 from opsplatform.approvals import inbox, service
 from opsplatform.approvals.models import Approval, InboxEvent, Person
@@ -371,6 +372,23 @@ def test_an_event_taken_by_two_workers_is_handled_by_one(platform, push):
     platform.do(task, **values)
 
     assert platform.dingtalk.asked.count("get_instance") == 1
+
+
+def test_two_first_events_at_once_of_which_one_stores_the_approval_are_both_handled(platform, push, monkeypatch):
+    platform.dingtalk.submit()
+    push(an_event("start"))
+    record, calls = service.record_instance, []
+
+    def too_late_at_first(*args):
+        calls.append(1)
+        if len(calls) == 1:
+            raise IntegrityError("INSERT", {}, Exception("it is there"))
+        record(*args)
+
+    monkeypatch.setattr(service, "record_instance", too_late_at_first)
+    platform.work()
+
+    assert (len(calls), approval().status, run().status) == (2, "pending", "planned")
 
 
 def test_an_unknown_approval_is_not_found(platform):

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import Column, Integer, MetaData, Table, insert, select, text
 from sqlalchemy.dialects import mysql, postgresql, sqlite
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.schema import CreateTable
 
 from opsplatform.core import db as db_module
@@ -286,7 +286,7 @@ def test_a_connection_to_a_server_reads_only_what_is_committed_and_does_not_wait
 
 
 def test_the_values_of_a_failed_statement_stay_out_of_the_error(platform):
-    with pytest.raises(IntegrityError) as error, transaction():
+    with pytest.raises(DBAPIError) as error, transaction():
         db.session.execute(
             insert(Notice), [{"key": "hunter2", "channel": "smoke", "userid": "", "title": "", "text": ""}]
         )

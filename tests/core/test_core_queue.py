@@ -12,15 +12,21 @@ import pytest
 from flask import Flask
 from huey.storage import SqliteStorage
 from redis import RedisError
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from opsplatform.approvals import inbox
 from opsplatform.approvals.models import InboxEvent
+from opsplatform.catalog import service as catalog
 from opsplatform.core import queue as queue_module
 from opsplatform.core.db import db, transaction
 from opsplatform.core.leases import LeaseLost
 from opsplatform.core.queue import Periodic, Queue, ScheduleTick, enqueue, run_scheduler
+from opsplatform.notifications import service as notifications
+from opsplatform.notifications.models import Notice
+from opsplatform.runs import service as runs
+from opsplatform.runs.models import Run
+from opsplatform.runs.service import Applicant
 from tests.miniatures import a_platform, an_event, count
 from tests.support import SERVERS
 
@@ -119,6 +125,7 @@ class TestAStoryOnEitherQueue:
         assert done == [True]
 
     def test_a_task_that_fails_is_logged_and_the_worker_lives(self, make_queue, broker_url, caplog):
+        caplog.set_level("ERROR")
         done = []
 
         def fail(**values):
@@ -160,6 +167,7 @@ class TestAStoryOnEitherQueue:
         assert not (tmp_path / "taken over").exists()
 
     def test_a_worker_that_lost_its_lease_stops_with_a_warning_and_no_traceback(self, make_queue, broker_url, caplog):
+        caplog.set_level("WARNING")
         done = []
 
         def lose():
@@ -270,6 +278,50 @@ def test_a_queue_that_does_not_take_a_message_is_logged_and_named_by_the_check_u
     assert queue.trouble() == f"the queue does not answer ({type(error).__name__})"
 
 
+def test_a_queue_is_busy_when_much_waits_in_it_and_not_when_it_cannot_be_asked(make_queue, monkeypatch):
+    queue = make_queue()
+    monkeypatch.setattr(queue_module, "BUSY", 1)
+    queue.put("note", {}, 0)
+    one = queue.is_busy()
+    queue.put("note", {}, 0)
+    two = queue.is_busy()
+
+    def refuse():
+        raise RedisError("down")
+
+    monkeypatch.setattr(queue.huey, "pending_count", refuse)
+
+    assert (one, two, queue.is_busy()) == (False, True, False)
+
+
+def test_sweepers_wake_nobody_while_much_waits_in_the_queue(platform, monkeypatch):
+    with transaction():
+        inbox.receive(an_event("start"))
+        notifications.tell("key", userid="zhangsan", title="", text="")
+        order = catalog.order_for("demo-server", {"name": "web", "size": "small"})
+        runs.queue_run(order, Applicant("zhangsan", "张三"), origin="test", workspace="web")
+    with transaction():
+        for model in (InboxEvent, Notice, Run):
+            db.session.execute(update(model).values(wake_at=0.0))
+    waiting = len(platform.waiting())
+    sweeps = ("approvals.sweep", "notifications.sweep", "runs.sweep")
+    monkeypatch.setattr(queue_module, "BUSY", -1)
+    for task in sweeps:
+        platform.do(task)
+    while_busy = platform.waiting()
+    monkeypatch.undo()
+
+    for task in sweeps:
+        platform.do(task)
+
+    assert (waiting, while_busy) == (3, [])
+    assert sorted(task for task, _ in platform.waiting()) == [
+        "approvals.handle_event",
+        "notifications.send",
+        "runs.plan",
+    ]
+
+
 @pytest.fixture
 def hung():
     """A Redis that takes connections and says nothing."""
@@ -290,6 +342,8 @@ def test_a_broker_that_is_away_costs_little_and_loses_nothing(make_config, clean
     back.dingtalk.submit()
 
     with back.context():
+        with transaction():
+            db.session.execute(update(InboxEvent).values(wake_at=0.0))
         back.do("approvals.sweep")
         back.work()
 

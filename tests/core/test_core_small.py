@@ -5,6 +5,7 @@ import datetime as dt
 import json
 import logging
 from contextlib import suppress
+from enum import StrEnum
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from opsplatform.app import create_app
 from opsplatform.core import errors, health, logs, metrics, tokens
 from opsplatform.core.db import db, transaction
 from opsplatform.core.errors import InvalidParams
+from opsplatform.core.machines import Cause, Machine, Move
 from opsplatform.core.schemas import Moment, _read_cursor, page
 from opsplatform.core.sealing import SealError, open_sealed, open_with, seal, seal_with
 from opsplatform.notifications.models import Notice
@@ -221,6 +223,49 @@ def test_a_time_leaves_in_utc_with_z(at, text):
 def test_every_error_carries_the_code_and_the_data_of_the_contract(error, code, data):
     assert (error.code, error.data) == (code, data)
     assert str(error) == error.message != ""
+
+
+class TestMachines:
+    """A table of moves says who may change what into what."""
+
+    @pytest.fixture
+    def machine(self):
+        moves = [
+            Move(Light.RED, Light.GREEN, Cause.CLOCK, "a minute has passed"),
+            Move(Light.RED, Light.GREEN, Cause.PERSON, "somebody pressed"),
+            Move(Light.GREEN, Light.OFF, Cause.PERSON, "the night begins"),
+        ]
+        return Machine([Light.RED], moves)
+
+    def test_what_no_move_leads_out_of_is_an_end(self, machine):
+        assert machine.ends == {Light.OFF}
+        assert (machine.after("red"), machine.after("off")) == ({Light.GREEN}, frozenset())
+
+    def test_several_may_make_the_same_move(self, machine):
+        assert machine.causes("red", "green") == {Cause.CLOCK, Cause.PERSON}
+        assert machine.causes("green", "red") == frozenset()
+
+    def test_it_is_drawn_from_its_starts_to_its_ends(self, machine):
+        assert list(machine.diagram()) == [
+            "stateDiagram-v2",
+            "    [*] --> red",
+            "    red --> green: clock, person",
+            "    green --> off: person",
+            "    off --> [*]",
+        ]
+
+    def test_it_is_written_move_by_move(self, machine):
+        assert list(machine.table())[2:] == [
+            "| red | green | clock | a minute has passed |",
+            "| red | green | person | somebody pressed |",
+            "| green | off | person | the night begins |",
+        ]
+
+
+class Light(StrEnum):
+    RED = "red"
+    GREEN = "green"
+    OFF = "off"
 
 
 class TestLogs:

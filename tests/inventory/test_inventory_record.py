@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from opsplatform.core.db import transaction
+from opsplatform.core.db import db, transaction
 from opsplatform.core.errors import NotFound
 from opsplatform.inventory import service
 from opsplatform.inventory.models import Resource, ResourceEvent
@@ -159,6 +159,15 @@ def test_five_thousand_resources_are_recorded_with_their_history(record):
     created = {(event.resource_id, event.action) for event in rows(ResourceEvent)}
     assert {(row.id, "created") for row in rows(Resource)} == created
     assert len(created) == 5000
+
+
+def test_a_resource_is_found_with_its_history(record):
+    record(found())
+    record(run_id=2)
+    (row,) = rows(Resource)
+
+    assert service.get(row.id) is row
+    assert [event.action for event in db.session.scalars(service.history(row.id))] == ["created", "destroyed"]
 
 
 def test_a_resource_that_does_not_exist_is_not_found(platform):

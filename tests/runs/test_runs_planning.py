@@ -16,7 +16,6 @@ from opsplatform.states import service as states
 from tests.miniatures import a_platform, plan_json, rows
 
 ONE = plan_json(("terraform_data.server", ["create"]))
-TWO_MINUTES_AGO = -120.0
 
 
 def begin(run_id):
@@ -201,6 +200,19 @@ def test_a_canceled_plan_ends_canceled_and_says_by_whom(order_run, run_of):
 
     with transaction():
         planning.fail(job.lease, "", canceled=True)
+
+    assert run_of(run_id).status == RunStatus.CANCELED
+    assert rows(RunStep, RunStep.run_id == run_id)[-1].by == "admin"
+
+
+def test_a_cancel_whose_planner_died_is_carried_out_by_the_next(order_run, run_of):
+    run_id = order_run()
+    begin(run_id)
+    with transaction():
+        service.cancel(run_id, by="admin", reason=None)
+    lapse(run_id)
+
+    assert begin(run_id) is None
 
     assert run_of(run_id).status == RunStatus.CANCELED
     assert rows(RunStep, RunStep.run_id == run_id)[-1].by == "admin"

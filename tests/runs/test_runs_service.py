@@ -201,6 +201,18 @@ def test_a_run_is_retried_only_once(order_run):
         act("retry", run_id)
 
 
+@pytest.mark.parametrize(("approved", "status"), [(True, RunStatus.PENDING), (False, RunStatus.DISCARDED)])
+def test_what_is_decided_about_a_canceled_run_counts_for_its_retry(order_run, decide, run_of, approved, status):
+    old = order_run()
+    act("cancel", old)
+    new = act("retry", old)
+
+    decide(old, approved=approved)
+
+    assert (run_of(new).status, run_of(new).decision) == (status, "approved" if approved else "refused")
+    assert run_of(old).status == RunStatus.CANCELED
+
+
 def test_a_run_that_does_not_exist_is_not_found(platform):
     with pytest.raises(NotFound, match="no run 4711"):
         service.get(4711)

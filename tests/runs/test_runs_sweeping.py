@@ -127,6 +127,7 @@ def test_a_journal_without_a_state_shows_what_was_made_as_orphaned(platform, app
     folder = workdir.folder_of(platform.app.extensions["settings"].data_dir, run_id, 2)
     folder.module.mkdir(parents=True)
     said = (
+        '{"type": "apply_progress", "hook": {"resource": {"addr": "terraform_data.server"}, "action": "create"}}\n'
         '{"type": "apply_complete", "hook": {"resource": {"addr": "terraform_data.server"},'
         ' "action": "create", "id_key": "id", "id_value": "id-1"}}\n'
     )

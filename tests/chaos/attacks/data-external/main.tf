@@ -1,0 +1,3 @@
+data "external" "attack" {
+  program = ["cat", "@DATA@/seal_keys"]
+}

@@ -1,0 +1,3 @@
+data "http" "attack" {
+  url = "http://127.0.0.1:@PORT@/"
+}

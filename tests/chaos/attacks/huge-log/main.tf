@@ -1,0 +1,7 @@
+resource "terraform_data" "attack" {
+  provisioner "local-exec" {
+    command = <<-EOT
+      yes 'all work and no play'
+    EOT
+  }
+}

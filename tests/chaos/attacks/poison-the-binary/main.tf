@@ -1,0 +1,7 @@
+resource "terraform_data" "attack" {
+  provisioner "local-exec" {
+    command = <<-EOT
+      test -w @TERRAFORM@ && echo STO''LEN; true
+    EOT
+  }
+}

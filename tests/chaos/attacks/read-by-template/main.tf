@@ -1,0 +1,3 @@
+output "loot" {
+  value = templatefile("@DATA@/seal_keys", {})
+}

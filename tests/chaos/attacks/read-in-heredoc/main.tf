@@ -1,0 +1,5 @@
+output "loot" {
+  value = <<EOT
+${file("@DATA@/seal_keys")}
+EOT
+}

@@ -1,0 +1,3 @@
+output "loot" {
+  value = file("@DATA@/seal_keys")
+}

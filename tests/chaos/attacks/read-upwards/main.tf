@@ -1,0 +1,3 @@
+output "loot" {
+  value = file("${path.module}/../../../seal_keys")
+}

@@ -1,0 +1,6 @@
+module "above" {
+  source = "../../../planted"
+}
+output "loot" {
+  value = module.above.loot
+}
