@@ -14,6 +14,7 @@ from opsplatform.core.queue import enqueue, is_busy
 
 INSTANCE_EVENT = "bpms_instance_change"
 LONGEST_WAIT = 600.0
+LONGEST_ID = 128
 NOT_OURS = "not an event that starts or ends an approval"
 WAITING = (InboxEvent.status == "received", InboxEvent.next_at <= epoch())
 RESTORED = "restored"  # marks the data of an event that waited in a backup
@@ -30,9 +31,9 @@ def receive(event: Event) -> None:
     row = InboxEvent(
         dedupe_key=event.dedupe_key,
         event_type=event.event_type,
-        event_id=event.event_id,
-        corp_id=event.corp_id,
-        instance_id=instance_id[:128] if isinstance(instance_id, str) else None,
+        event_id=event.event_id and event.event_id[:LONGEST_ID],
+        corp_id=event.corp_id and event.corp_id[:LONGEST_ID],
+        instance_id=instance_id[:LONGEST_ID] if isinstance(instance_id, str) else None,
         data=event.data,
     )
     db.session.add(row)

@@ -6,6 +6,7 @@ from typing import Any
 
 from opsplatform.catalog import service as catalog
 from opsplatform.core.leases import Lease
+from opsplatform.core.masking import texts_of
 from opsplatform.runs import files
 from opsplatform.runs.digest import PlanInputs
 from opsplatform.runs.models import Run
@@ -84,16 +85,6 @@ def read_job(run: Run, lease: Lease) -> Job:
 
 
 def secret_values(variables: bytes, sensitive: list[str]) -> tuple[str, ...]:
-    """Every text inside the sensitive variables, for the masking of logs."""
+    """Every text and number inside the sensitive variables, for the masking of logs."""
     values = json.loads(variables)
-    return tuple(text for name in sensitive for text in _texts(values.get(name)))
-
-
-def _texts(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        return [text for each in value.values() for text in _texts(each)]
-    if isinstance(value, list):
-        return [text for each in value for text in _texts(each)]
-    return []
+    return tuple(text for name in sensitive for text in texts_of(values.get(name)))
