@@ -49,7 +49,7 @@ def database_trouble() -> str | None:
 
 def migrations_trouble() -> str | None:
     """What the database lacks; None when it is at the newest migration."""
-    if revision_indatabase_trouble() == revision_in_code():
+    if revision_in_database() == revision_in_code():
         return None
     return "the database is not at the newest migration; run: python manage.py db upgrade"
 
@@ -62,7 +62,7 @@ def revision_in_code() -> str:
     return min(heads) if heads else ""
 
 
-def revision_indatabase_trouble() -> str | None:
+def revision_in_database() -> str | None:
     """The migration the database is at, or None when it was never migrated."""
     try:
         found = db.session.scalar(text("SELECT version_num FROM alembic_version"))
