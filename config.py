@@ -22,6 +22,7 @@ SHORTEST_SECRET_KEY = 32
 SEAL_KEY_BYTES = 32
 WELL_KNOWN_KEYS = frozenset({"dev", "secret", "changeme", "change-me", "secret-key", "you-will-never-guess"})
 TERRAFORM_ENV_PREFIX = "TERRAFORM_ENV_"
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the name is the metrics library's
 DATABASES = ("sqlite:", "postgresql+psycopg:", "mysql+pymysql:", "mariadb+pymysql:")
 BROKERS = ("redis://", "rediss://")
 AES_KEY = re.compile(r"[A-Za-z0-9+/]{43}")
@@ -209,14 +210,15 @@ def share_metrics(data_dir: Path) -> None:
         pid = path.stem.rpartition("_")[2]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
             path.unlink(missing_ok=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    os.environ[METRICS_FOLDER] = str(folder)
 
 
 def metrics_folder() -> str | None:
     """Where the processes of this host count together; None when each counts for itself."""
-    return os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return os.environ.get(METRICS_FOLDER)
 
 
 def child_environment(**settings: object) -> dict[str, str]:
     """Our own environment with other settings, for a process of ours that is started with them."""
-    return {**os.environ, **{name.upper(): str(value) for name, value in settings.items()}}
+    ours = {name: value for name, value in os.environ.items() if name != METRICS_FOLDER}  # each finds its own
+    return {**ours, **{name.upper(): str(value) for name, value in settings.items()}}

@@ -65,13 +65,12 @@ class Workdir:
 
     def read_output(self) -> list[str]:
         """What Terraform wrote to its standard output, line by line."""
-        path = self.module / "stdout"
-        return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+        return _read_own(self.module / "stdout").decode("utf-8", "replace").splitlines()
 
     def read_state(self) -> bytes | None:
         """What Terraform left: the state it could not deliver first, else the one it kept."""
         for path in (self.module / ERRORED_STATE, self.state):
-            content = path.read_bytes() if path.is_file() else b""
+            content = _read_own(path)
             if content:  # Terraform makes the file when it takes its lock, long before there is anything to write
                 return content
         return None
@@ -79,6 +78,11 @@ class Workdir:
     def remove(self) -> None:
         """Leave nothing behind."""
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _read_own(path: Path) -> bytes:
+    """The file, or nothing where there is none; a link that a module left there is not followed."""
+    return path.read_bytes() if path.is_file() and not path.is_symlink() else b""
 
 
 def folder_of(data_dir: Path, run_id: int, fence: int) -> Workdir:

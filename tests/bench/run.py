@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.bench.figures import Figure, table
 
-NAMES = ("latency", "throughput", "callback", "rpc", "inventory", "idle", "demo")
+NAMES = ("latency", "throughput", "callback", "rpc", "inventory", "idle", "sandbox", "demo")
 
 
 def main() -> int:
