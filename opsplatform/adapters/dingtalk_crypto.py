@@ -10,6 +10,7 @@ import datetime as dt
 import hashlib
 import hmac
 import json
+import math
 import re
 import secrets
 import string
@@ -207,6 +208,8 @@ def _storable(value: Any) -> Any:  # noqa: ANN401 - JSON of any shape
     """The value with every text fit for a database; a signed event is kept, not refused, for an odd character."""
     if isinstance(value, str):
         return storable(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # Python reads 1e999 and NaN, no database takes what it makes of them
     if isinstance(value, list):
         return [_storable(item) for item in value]
     if isinstance(value, dict):

@@ -3,6 +3,7 @@
 from opsplatform.adapters.registry import adapters
 from opsplatform.core.db import transaction
 from opsplatform.core.errors import UpstreamError
+from opsplatform.core.leases import heart
 from opsplatform.core.settings import settings
 from opsplatform.notifications import service
 
@@ -16,18 +17,20 @@ def send(notice_id: int) -> None:
         notice, lease = taken
         channel, userid, title, text = notice.channel, notice.userid, notice.title, notice.text
         instance_id = notice.instance_id or ""
-    try:
-        if channel == "comment":
-            adapters().dingtalk.comment(instance_id, text, settings().dingtalk_comment_user_id or userid)
-        else:
-            adapters().dingtalk.notify(userid, title, text)
-    except UpstreamError as error:
-        with transaction():
+    with heart().held(lease):
+        try:
+            if channel == "comment":
+                adapters().dingtalk.comment(instance_id, text, settings().dingtalk_comment_user_id or userid)
+            else:
+                adapters().dingtalk.notify(userid, title, text)
+        except UpstreamError as error:
             # DingTalk drops a work notification with the same text to the same person, so that one may be repeated.
-            service.record_failure(lease, error.message, may_repeat=error.certain or channel == "work")
-        return
-    with transaction():
-        service.record_sent(lease)
+            repeatable = error.certain or channel == "work"
+            with transaction():
+                service.record_failure(lease, error.message, may_repeat=repeatable)
+            return
+        with transaction():
+            service.record_sent(lease)
 
 
 def sweep() -> None:

@@ -231,6 +231,13 @@ def test_an_odd_text_in_an_event_is_stored_on_every_database(sender, text):
     assert (response.status_code, count(InboxEvent)) == (200, 1)
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "1" * 400])
+def test_an_odd_number_in_an_event_is_stored_on_every_database(sender, number):
+    response = sender.push(f'{{"EventType": "bpms_instance_change", "processInstanceId": "PI-1", "odd": {number}}}')
+
+    assert (response.status_code, count(InboxEvent)) == (200, 1)
+
+
 def test_the_same_event_sixteen_times_at_once_is_stored_once(sender):
     meet = threading.Barrier(16)
     answers = []
