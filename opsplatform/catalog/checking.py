@@ -108,7 +108,7 @@ def _items(value: list[Any], schema: Schema, place: str) -> Iterator[tuple[str, 
         inner = prefix[index] if index < len(prefix) else rest
         if isinstance(inner, dict):
             yield from _check(item, inner, f"{place}[{index + 1}]")
-    if rest is False and len(value) > len(prefix):
+    if rest is False and "maxItems" not in schema and len(value) > len(prefix):
         yield place, f"最多 {len(prefix)} 项 / takes at most {len(prefix)} items"
     if schema.get("uniqueItems") and len({json.dumps(item, sort_keys=True) for item in value}) < len(value):
         yield place, "不能重复 / must not repeat"
