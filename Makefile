@@ -24,7 +24,7 @@ check: $(VENV)/ready-dev
 	$(BIN)/lint-imports
 	$(RUN) manage.py api-docs --check
 	$(MAKE) test
-	$(RUN) tests/databases.py
+	$(RUN) -m tests.databases
 	$(MAKE) demo
 
 bench: $(VENV)/ready-dev
