@@ -11,10 +11,6 @@ SERVERS = {
     "mariadb": "mysql+pymysql://ops_test:ops_test@127.0.0.1:3306/ops_test",
     "redis": "redis://127.0.0.1:6379/15",
 }
-FLOWS_DATABASE = {
-    "postgresql": "postgresql+psycopg://ops_test:ops_test@127.0.0.1:5432/ops_flows",
-    "mariadb": "mysql+pymysql://ops_test:ops_test@127.0.0.1:3306/ops_flows",
-}
 SECRETS = {
     "secret_key": "a-key-for-tests-only-a-key-for-tests-only",
     "seal_keys": "t:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",

@@ -1,5 +1,7 @@
 """What the worker does with events: look at the approval they speak of, and act on it."""
 
+from contextlib import suppress
+
 from sqlalchemy.exc import IntegrityError
 
 from opsplatform.adapters.dingtalk import Instance
@@ -71,7 +73,7 @@ def _look_up_names(instance: Instance) -> dict[str, str]:
         except UpstreamError:
             continue
     if found:
-        with transaction():
+        with suppress(IntegrityError), transaction():  # another event of the same people was faster
             service.remember_names(found)
     return known | found
 

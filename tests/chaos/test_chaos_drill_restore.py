@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from opsplatform.core.errors import UpstreamError
-from tests.flows.conftest import EXTRA_MODULES, a_stack, wait_for
-from tests.support import FLOWS_DATABASE, KIND, ROOT
+from tests.flows.conftest import EXTRA_MODULES, a_stack, make_database, wait_for
+from tests.support import KIND, ROOT
 
 SLOW = [{"id": "NumberField-seconds", "label": "秒", "type": "NumberField", "required": True}]
 PLATFORM = ("scheduler", "worker", "run")
@@ -49,15 +48,7 @@ def lose_the_database(stack):
         for path in Path(stack.env["OPS_DATA_DIR"]).glob("opsplatform.db*"):
             path.unlink()
         return
-    engine = create_engine(FLOWS_DATABASE[KIND])
-    with engine.begin() as connection:
-        if KIND == "postgresql":
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-        else:
-            connection.execute(text("DROP DATABASE ops_flows"))
-            connection.execute(text("CREATE DATABASE ops_flows"))
-    engine.dispose()
+    make_database(stack.env["DATABASE_URL"].rpartition("/")[2])
 
 
 def submit(stack, *, seconds=None):

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from huey.storage import SqliteStorage
+from sqlalchemy import create_engine, text
 
 from config import Config, child_environment
 from opsplatform.accounts import service as accounts
@@ -27,7 +28,7 @@ from opsplatform.core.errors import UpstreamError
 from opsplatform.simulator import seed
 from opsplatform.simulator.client import Simulator
 from opsplatform.simulator.server import create_simulator, running
-from tests.support import FLOWS_DATABASE, KIND, ROOT, SECRETS, SERVERS
+from tests.support import KIND, ROOT, SECRETS, SERVERS
 
 PASSWORD = "correct horse battery staple"
 SERVER_FORM = {"服务器名称": "web-01", "规格": "small"}
@@ -192,7 +193,7 @@ def a_stack(folder: Path, modules: Path, **settings: object) -> Iterator[Stack]:
         **{
             "ops_env": "testing",
             "ops_data_dir": folder,
-            "database_url": _fresh_database(),
+            "database_url": database_of(f"ops_flows_{web}"),
             "broker_url": "",
             "ops_log_level": "WARNING",
             "port": web,
@@ -204,6 +205,7 @@ def a_stack(folder: Path, modules: Path, **settings: object) -> Iterator[Stack]:
     )
     fleet = Fleet(ROOT)
     manage = [sys.executable, "manage.py"]
+    make_database(f"ops_flows_{web}")
     try:
         callback = f"http://127.0.0.1:{web}/dingtalk/callback"
         fleet.start("simulator", [*manage, "simulator", "--port", str(dingtalk), "--callback-url", callback], env)
@@ -218,6 +220,7 @@ def a_stack(folder: Path, modules: Path, **settings: object) -> Iterator[Stack]:
         yield stack
     finally:
         fleet.stop()
+        drop_database(f"ops_flows_{web}")
 
 
 @pytest.fixture(scope="module")
@@ -255,16 +258,26 @@ def _answers(stack: Stack) -> bool:
     return True
 
 
-def _fresh_database() -> str:
-    """An empty database beside the one the other tests use."""
-    if KIND == "sqlite":
-        return ""
-    from sqlalchemy import create_engine, text
+def database_of(name: str) -> str:
+    """The address of a database of one's own on the server that is tested; empty for SQLite."""
+    return "" if KIND == "sqlite" else str(SERVERS[KIND]).rpartition("/")[0] + f"/{name}"
 
+
+def drop_database(name: str) -> None:
+    """Remove it, whoever is connected."""
+    _on_server(f"DROP DATABASE IF EXISTS {name}{' WITH (FORCE)' if KIND == 'postgresql' else ''}")
+
+
+def make_database(name: str) -> None:
+    """Make it anew, empty."""
+    drop_database(name)
+    _on_server(f"CREATE DATABASE {name}")
+
+
+def _on_server(statement: str) -> None:
+    if KIND == "sqlite":
+        return
     engine = create_engine(SERVERS[KIND], isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        force = " WITH (FORCE)" if KIND == "postgresql" else ""
-        connection.execute(text(f"DROP DATABASE IF EXISTS ops_flows{force}"))
-        connection.execute(text("CREATE DATABASE ops_flows"))
+        connection.execute(text(statement))
     engine.dispose()
-    return FLOWS_DATABASE[KIND]
