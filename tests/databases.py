@@ -45,7 +45,7 @@ def main() -> int:
     for kind in KINDS:
         why = trouble(kind)
         if why:
-            print(f"== SKIPPED: no tests on {kind}. {why}", flush=True)
+            print(f"== {'MISSING' if REQUIRED else 'SKIPPED'}: no tests on {kind}. {why}", flush=True)
         codes.append(int(REQUIRED) if why else run(kind))
     return max(codes)
 
