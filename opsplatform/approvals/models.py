@@ -11,8 +11,6 @@ from opsplatform.core.db import Base, Id, Json, LongText, now
 from opsplatform.core.leases import Leased
 from opsplatform.core.machines import Cause, Machine, Move
 
-EVENT_STATUSES = ("received", "done", "ignored")
-
 
 class ApprovalStatus(StrEnum):
     """Where an approval stands (contract, section 4.3)."""

@@ -5,14 +5,7 @@ from typing import Any
 from marshmallow import fields
 from typing_extensions import TypedDict
 
-from opsplatform.core.schemas import Moment, ma
-
-
-class PersonOut(TypedDict):
-    """A person in DingTalk."""
-
-    userid: str
-    name: str
+from opsplatform.core.schemas import Moment, PersonOut, ma
 
 
 class ApproverOut(TypedDict):

@@ -33,6 +33,13 @@ class Page(TypedDict, Generic[T]):
     next_cursor: str | None
 
 
+class PersonOut(TypedDict):
+    """A person in DingTalk."""
+
+    userid: str
+    name: str
+
+
 class Moment(fields.Field[dt.datetime]):
     """A time in UTC, with `Z`; parts of a second only when there are any."""
 

@@ -8,8 +8,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from opsplatform.core.db import Base, Id, Json, now
 
-STATES = ("active", "destroyed", "orphaned")
-
 
 class Resource(Base):
     """One resource; a replaced one becomes destroyed and its successor a new row."""

@@ -8,8 +8,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 from opsplatform.core.db import Base, Id, LongText, now
 from opsplatform.core.leases import Leased
 
-STATUSES = ("waiting", "sent", "failed", "unsure")
-
 
 class Notice(Leased, Base):
     """One comment on an approval or one work notification; its key makes telling twice impossible."""

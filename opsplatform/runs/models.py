@@ -63,7 +63,6 @@ MACHINE = Machine(
 )
 NEXT = MACHINE.next
 ENDS = MACHINE.ends
-WORKING = (S.PLANNING, S.APPLYING)
 
 KINDS = ("create", "change", "destroy", "drift")
 
