@@ -14,6 +14,7 @@ import signal
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ class WakingStorage(SqliteStorage):
         with suppress(FileExistsError):
             os.mkfifo(pipe, 0o600)
         self._pipe = os.open(pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._pipe)
 
     def _create_connection(self) -> Any:  # noqa: ANN401 - the engine's signature
         connection = super()._create_connection()
@@ -103,8 +105,9 @@ class WakingStorage(SqliteStorage):
         return data
 
     def _woken(self) -> bool:
-        ready, _, _ = select.select([self._pipe], [], [], LONGEST_SLEEP)
-        if not ready:
+        waiting = select.poll()  # not select(): it refuses numbers above 1023, which a busy process reaches
+        waiting.register(self._pipe, select.POLLIN)
+        if not waiting.poll(LONGEST_SLEEP * 1000):
             return False
         try:
             os.read(self._pipe, 1)

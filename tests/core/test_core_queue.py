@@ -1,8 +1,10 @@
 """The queue wakes workers: in one process or through Redis, whatever happens to it."""
 
+import errno
 import json
 import os
 import pickle
+import resource
 import signal
 import socket
 import threading
@@ -54,7 +56,6 @@ def make_queue(tmp_path, monkeypatch):
     yield make
     for queue in made:
         if isinstance(queue.huey.storage, SqliteStorage):
-            os.close(queue.huey.storage._pipe)
             queue.huey.storage.close()
 
 
@@ -213,22 +214,44 @@ def test_an_idle_worker_comes_back_empty_handed_after_a_while(make_queue):
 
 def test_a_wake_up_that_another_thread_took_is_no_error(make_queue, monkeypatch):
     queue = make_queue()
-    monkeypatch.setattr(queue_module.select, "select", lambda *_args: ([1], [], []))
+    os.write(queue.huey.storage._pipe, b"!")
+
+    def taken(*_args):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(queue_module.os, "read", taken)
 
     assert queue.huey.storage.dequeue() is None
 
 
 def test_a_pipe_that_breaks_is_an_error(make_queue, monkeypatch):
     queue = make_queue()
+    os.write(queue.huey.storage._pipe, b"!")
 
     def broken(*_args):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(queue_module.select, "select", lambda *_args: ([1], [], []))
     monkeypatch.setattr(queue_module.os, "read", broken)
 
     with pytest.raises(OSError, match="Input/output"):
         queue.huey.storage.dequeue()
+
+
+def test_a_process_with_more_than_a_thousand_open_files_still_waits_for_work(make_queue):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    opened = [os.open(os.devnull, os.O_RDONLY)]
+    try:
+        while opened[-1] < 1024:
+            opened.append(os.dup(opened[0]))
+        queue = make_queue()
+        queue.put("note", {}, 0)
+        assert queue.huey.storage.dequeue()
+        assert queue.huey.storage.dequeue() is None
+    finally:
+        for number in opened:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_more_messages_than_the_pipe_holds_are_all_kept(make_queue):
