@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from opsplatform.adapters.keeper import KEEPER
-from opsplatform.adapters.process_limits import Limits, Meter
+from opsplatform.adapters.process_limits import Limits, Meter, Used
 from opsplatform.adapters.process_output import LogLine, Tail
 from opsplatform.adapters.process_stop import Ladder, pidfd, wait_readable
 from opsplatform.adapters.process_table import kill_session, start_time_of
@@ -25,6 +25,7 @@ from opsplatform.core.errors import UpstreamError
 POLL_SECONDS = 0.1
 LINES_SECONDS = 0.2
 EXCESS_GRACE_SECONDS = 2.0
+KB = 1024
 
 
 class Watch(Protocol):
@@ -96,6 +97,7 @@ class Ended:
     canceled: bool = False
     timed_out: bool = False
     excess: str = ""
+    used: Used = Used()
 
 
 def run(job: Job, watch: Watch) -> Ended:
@@ -128,11 +130,12 @@ def _follow(child: "_Child", job: Job, watch: Watch, tails: Sequence[Tail]) -> E
                 _deliver(tails, watch)
                 next_lines = time.monotonic() + LINES_SECONDS
             brake.look()
-        code = child.finish()
+        code, used = child.finish()
     for tail in tails:
         tail.end()
     _deliver(tails, watch)
-    return Ended(code, canceled=brake.canceled, timed_out=brake.timed_out, excess=brake.excess)
+    used = used.as_seen(brake.peak_bytes)
+    return Ended(code, canceled=brake.canceled, timed_out=brake.timed_out, excess=brake.excess, used=used)
 
 
 class _Brake:
@@ -146,6 +149,11 @@ class _Brake:
         self._meter = Meter(pid, (job.folder,), job.limits) if job.limits else None
         self.canceled = self.timed_out = False
         self.excess = ""
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory all its processes were seen with together."""
+        return self._meter.peak_bytes if self._meter else 0
 
     def look(self) -> None:
         """See whether it must stop, and if so take the next step."""
@@ -223,14 +231,15 @@ class _Child:
             return self._gone.wait(timeout)
         return wait_readable(self._descriptor, timeout)
 
-    def finish(self) -> int:
-        """Kill what it left behind and answer its exit code, negative for a signal."""
+    def finish(self) -> tuple[int, Used]:
+        """Kill what it left behind; its exit code, negative for a signal, and what it used."""
         kill_session(self.pid)
-        code = self._process.wait()
+        _, status, usage = os.wait4(self.pid, 0)
+        code = self._process.returncode = os.waitstatus_to_exitcode(status)
         KEEPER.forget(self.pid)
         if self._descriptor is not None:
             os.close(self._descriptor)
-        return code
+        return code, Used(usage.ru_maxrss * KB, usage.ru_utime + usage.ru_stime)
 
     def leave(self) -> None:
         """Let it run; clean up after it when it ends, if we still live then."""

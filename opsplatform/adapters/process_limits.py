@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -58,6 +58,24 @@ class Limits:
         return [program, *(f"--{name}={value}" for name, value in bounds.items()), "--"]
 
 
+@dataclass(frozen=True)
+class Used:
+    """What one command took.
+
+    Attributes:
+        memory_bytes: the most that all its processes were seen with; of one that ended before the first look, what the
+            kernel says of its largest process, which counts what it was forked from.
+        cpu_seconds: of all its processes.
+    """
+
+    memory_bytes: int = 0
+    cpu_seconds: float = 0.0
+
+    def as_seen(self, memory_bytes: int) -> "Used":
+        """The same with the memory it was seen with, if it was looked at."""
+        return replace(self, memory_bytes=memory_bytes or self.memory_bytes)
+
+
 @dataclass
 class Meter:
     """Watches what all processes of one program use together, and what lies in its folders."""
@@ -65,6 +83,7 @@ class Meter:
     pid: int
     folders: Sequence[Path]
     limits: Limits
+    peak_bytes: int = 0
     far: bool = False  # so far beyond that it must be killed and not asked
     _first: int | None = None
     _searches: int = 2
@@ -81,8 +100,10 @@ class Meter:
         texts = status_texts(self.pid, self._first)
         most_bytes = int(self.limits.disk_bytes * FAR_BEYOND)
         disk, files = _weigh(self.folders, most_bytes)
+        memory = sum(map(_memory, texts))
+        self.peak_bytes = max(self.peak_bytes, memory)
         return (
-            self._over(sum(map(_memory, texts)), self.limits.memory_bytes, "used more memory than {} MB", MB)
+            self._over(memory, self.limits.memory_bytes, "used more memory than {} MB", MB)
             or self._over(disk, self.limits.disk_bytes, "wrote more than {} MB into its folder", MB)
             or self._over(files, MOST_FILES, "made more than {} files", 1)
             or self._over(sum(map(_threads, texts)), self.limits.processes, "ran more than {} processes", 1)

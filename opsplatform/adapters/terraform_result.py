@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opsplatform.adapters.process import Ended
+from opsplatform.adapters.process_limits import Used
 from opsplatform.adapters.terraform_events import Completed, Diagnostic, Progress, read_errors
 
 CHANGES_FOUND = 2
@@ -24,6 +25,7 @@ class Finished:
         journal: the steps that were completed, with the ids of what they made.
         changes: Terraform's own count: add, change, remove, import, operation.
         outputs: name to `{sensitive, type, value}`; sensitive ones come without value.
+        used: memory and CPU time it took.
     """
 
     code: int
@@ -37,6 +39,7 @@ class Finished:
     changes: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
     drifted: list[str] = field(default_factory=list)
+    used: Used = Used()
 
 
 def finished(name: str, ended: Ended, progress: Progress, text: str) -> Finished:
@@ -58,6 +61,7 @@ def finished(name: str, ended: Ended, progress: Progress, text: str) -> Finished
         changes=progress.changes,
         outputs=progress.outputs,
         drifted=progress.drifted,
+        used=ended.used,
     )
 
 
