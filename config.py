@@ -51,6 +51,7 @@ class Config(BaseSettings):
     ops_web_workers: int = Field(default=1, ge=1, le=64)
     ops_web_threads: int = Field(default=8, ge=1, le=64)
     ops_worker_threads: int = Field(default_factory=lambda: max(4, 2 * (os.cpu_count() or 1)), ge=1, le=256)
+    ops_worker_memory_mb: int | None = Field(default=None, ge=256)
     ops_plan_expiry_days: int = Field(default=30, ge=4, le=365)
     ops_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     ops_log_format: Literal["text", "json"] = "text"

@@ -88,7 +88,7 @@ def worker(threads: int | None, *, scheduler: bool) -> None:
     """Run jobs: events, plans, applies, notices."""
     from opsplatform.app import SCHEDULE  # noqa: PLC0415
     from opsplatform.app import create_app as create  # noqa: PLC0415
-    from opsplatform.core.queue import run_scheduler  # noqa: PLC0415
+    from opsplatform.core.schedule import run_scheduler  # noqa: PLC0415
 
     app = create()
     if scheduler:
@@ -102,7 +102,7 @@ def scheduler() -> None:
     from opsplatform.adapters.fleet import stopped_by_signal  # noqa: PLC0415
     from opsplatform.app import SCHEDULE  # noqa: PLC0415
     from opsplatform.app import create_app as create  # noqa: PLC0415
-    from opsplatform.core.queue import run_scheduler  # noqa: PLC0415
+    from opsplatform.core.schedule import run_scheduler  # noqa: PLC0415
 
     stop = stopped_by_signal()
     run_scheduler(create(), SCHEDULE, stop)

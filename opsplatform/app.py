@@ -23,8 +23,9 @@ from opsplatform.catalog import rpc as catalog_rpc
 from opsplatform.catalog import tasks as catalog_tasks
 from opsplatform.core import health, logs, metrics, rpc_answers
 from opsplatform.core.db import init_db
-from opsplatform.core.queue import Periodic, Queue, Task
+from opsplatform.core.queue import Queue, Task
 from opsplatform.core.rpc import Method, init_rpc
+from opsplatform.core.schedule import Periodic
 from opsplatform.core.schemas import ma
 from opsplatform.core.sealing import SealedColumn
 from opsplatform.inventory import rpc as inventory_rpc
@@ -71,11 +72,10 @@ TASKS: dict[str, Task] = {
     **catalog_tasks.TASKS,
     "notifications.send": notifications_tasks.send,
     "notifications.sweep": notifications_tasks.sweep,
-    "runs.apply": runs_tasks.apply,
     "runs.expire": runs_tasks.expire,
-    "runs.plan": runs_tasks.plan,
     "runs.settle": runs_tasks.settle,
     "runs.sweep": runs_tasks.sweep,
+    "runs.work": runs_tasks.work,
 }
 
 # Every column of sealed values; key rotation goes through them.

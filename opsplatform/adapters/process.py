@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from opsplatform.adapters.keeper import KEEPER
-from opsplatform.adapters.process_limits import Limits, Meter, Used
+from opsplatform.adapters.process_limits import NOTHING, Limits, Meter, Used
 from opsplatform.adapters.process_output import LogLine, Tail
 from opsplatform.adapters.process_stop import Ladder, pidfd, wait_readable
 from opsplatform.adapters.process_table import kill_session, start_time_of
@@ -97,7 +97,7 @@ class Ended:
     canceled: bool = False
     timed_out: bool = False
     excess: str = ""
-    used: Used = Used()
+    used: Used = NOTHING
 
 
 def run(job: Job, watch: Watch) -> Ended:
@@ -123,7 +123,8 @@ def _begin(child: "_Child", job: Job, watch: Watch) -> None:
 
 
 def _follow(child: "_Child", job: Job, watch: Watch, tails: Sequence[Tail]) -> Ended:
-    next_lines = time.monotonic() + LINES_SECONDS
+    begun = time.monotonic()
+    next_lines = begun + LINES_SECONDS
     with closing(_Brake(child.pid, job, watch)) as brake:
         while not child.ended(POLL_SECONDS):
             if time.monotonic() >= next_lines:
@@ -134,7 +135,7 @@ def _follow(child: "_Child", job: Job, watch: Watch, tails: Sequence[Tail]) -> E
     for tail in tails:
         tail.end()
     _deliver(tails, watch)
-    used = used.as_seen(brake.peak_bytes)
+    used = used.as_seen(brake.peak_bytes, time.monotonic() - begun)
     return Ended(code, canceled=brake.canceled, timed_out=brake.timed_out, excess=brake.excess, used=used)
 
 
@@ -242,8 +243,9 @@ class _Child:
         return code, Used(usage.ru_maxrss * KB, usage.ru_utime + usage.ru_stime)
 
     def leave(self) -> None:
-        """Let it run; clean up after it when it ends, if we still live then."""
-        threading.Thread(target=self._see_off, name=f"leave-{self.pid}", daemon=True).start()
+        """Let it run, if it does; clean up after it when it ends, if we still live then."""
+        if self._process.returncode is None:
+            threading.Thread(target=self._see_off, name=f"leave-{self.pid}", daemon=True).start()
 
     def _see_off(self) -> None:
         self._wait()

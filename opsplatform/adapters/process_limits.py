@@ -66,14 +66,19 @@ class Used:
         memory_bytes: the most that all its processes were seen with; of one that ended before the first look, what the
             kernel says of its largest process, which counts what it was forked from.
         cpu_seconds: of all its processes.
+        seconds: from its start to its end.
     """
 
     memory_bytes: int = 0
     cpu_seconds: float = 0.0
+    seconds: float = 0.0
 
-    def as_seen(self, memory_bytes: int) -> "Used":
-        """The same with the memory it was seen with, if it was looked at."""
-        return replace(self, memory_bytes=memory_bytes or self.memory_bytes)
+    def as_seen(self, memory_bytes: int, seconds: float) -> "Used":
+        """The same with how long it lasted, and with the memory it was seen with, if it was looked at."""
+        return replace(self, memory_bytes=memory_bytes or self.memory_bytes, seconds=seconds)
+
+
+NOTHING = Used()
 
 
 @dataclass

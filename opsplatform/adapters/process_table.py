@@ -37,13 +37,19 @@ def is_running(pid: int, start_time: str) -> bool:
     return found is not None and bool(start_time) and found[1] == start_time and found[0] != ZOMBIE
 
 
+def leader_in(folder: Path) -> tuple[int, str] | None:
+    """Number and start time of the process that leads a session and works in this folder; None where there is none."""
+    where = folder.resolve()
+    for pid in _numbers():
+        with suppress(OSError):
+            if (PROC / str(pid) / "cwd").readlink() == where and _session_of(pid) == pid and _state(pid) != ZOMBIE:
+                return pid, start_time_of(pid)
+    return None
+
+
 def session_members(session: int) -> list[int]:
     """Every living process of a session, in whatever group."""
-    if not PROC.is_dir():
-        return []
-    with os.scandir(PROC) as entries:
-        pids = [int(entry.name) for entry in entries if entry.name.isdecimal()]
-    return [pid for pid in pids if _session_of(pid) == session and _state(pid) not in {"", ZOMBIE}]
+    return [pid for pid in _numbers() if _session_of(pid) == session and _state(pid) not in {"", ZOMBIE}]
 
 
 def kill_session(session: int) -> None:
@@ -64,6 +70,14 @@ def kill_members(session: int) -> None:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.0003)  # dying takes a moment
+
+
+def _numbers() -> list[int]:
+    """Every process there is; none where there is no /proc."""
+    if not PROC.is_dir():
+        return []
+    with os.scandir(PROC) as entries:
+        return [int(entry.name) for entry in entries if entry.name.isdecimal()]
 
 
 def _session_of(pid: int) -> int | None:

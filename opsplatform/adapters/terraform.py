@@ -174,12 +174,20 @@ class Terraform:
         env: Mapping[str, str],
         timeout: float,
         grace: float,
+        var_file: Path | None = None,
         watch: Watch | None = None,
         limits: Limits | None = None,
     ) -> Finished:
-        """Apply exactly the saved plan; an interrupted one has `grace` seconds to finish what is under way."""
-        command = self._build.cmd("apply", str(plan.absolute()), no_color=IsFlagged, input=False, json=IsFlagged)
-        work = Work(command, folder, env, timeout, grace, reads=[plan], limits=limits)
+        """Apply exactly the saved plan; an interrupted one has `grace` seconds to finish what is under way.
+
+        `var_file` holds the ephemeral variables, which no plan file keeps; Terraform takes no others here.
+        """
+        options = {"var_file": str(var_file.absolute())} if var_file else {}
+        command = self._build.cmd(
+            "apply", str(plan.absolute()), no_color=IsFlagged, input=False, json=IsFlagged, **options
+        )
+        reads = [plan, var_file] if var_file else [plan]
+        work = Work(command, folder, env, timeout, grace, reads=reads, limits=limits)
         return self._run(work, watch)
 
     def is_running(self, pid: int, start_time: str) -> bool:

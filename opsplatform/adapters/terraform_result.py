@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opsplatform.adapters.process import Ended
-from opsplatform.adapters.process_limits import Used
+from opsplatform.adapters.process_limits import NOTHING, Used
 from opsplatform.adapters.terraform_events import Completed, Diagnostic, Progress, read_errors
 
 CHANGES_FOUND = 2
@@ -39,7 +39,7 @@ class Finished:
     changes: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
     drifted: list[str] = field(default_factory=list)
-    used: Used = Used()
+    used: Used = NOTHING
 
 
 def finished(name: str, ended: Ended, progress: Progress, text: str) -> Finished:

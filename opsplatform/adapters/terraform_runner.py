@@ -8,7 +8,7 @@ from pathlib import Path
 
 from opsplatform.adapters import process
 from opsplatform.adapters.process import Ended, Job, Watch
-from opsplatform.adapters.process_limits import Limits
+from opsplatform.adapters.process_limits import MB, Limits
 from opsplatform.adapters.process_output import LogLine
 from opsplatform.adapters.sandbox import Box, Sandbox
 from opsplatform.adapters.sandbox_relay import Way, way_to
@@ -18,6 +18,9 @@ from opsplatform.core.errors import UpstreamError
 
 QUICK_GRACE_SECONDS = 10.0
 SIGNALS_FROM = 128  # what a sandbox adds to the signal that ended the program
+DIED = 2  # how a Go program ends that dies of itself, after it said why
+LAST_WORDS = 64 * 1024
+OUT_OF_MEMORY = (b"runtime: cannot allocate memory", b"runtime: out of memory", b"fatal error: out of memory")
 CONFIG, DATA_FOLDER, HOME = "TF_CLI_CONFIG_FILE", "TF_DATA_DIR", "HOME"
 STATE_BACKEND, STATE_ADDRESS = "TF_HTTP_", "TF_HTTP_ADDRESS"
 # What every run's environment holds; whatever else is there are credentials, and those are for a cloud.
@@ -83,7 +86,7 @@ class Runner:
                 begun=contained.begun,
             )
             ended = process.run(job, watch)
-        return _translated(ended) if contained.inside else ended
+        return _starved(_translated(ended) if contained.inside else ended, job)
 
     def _box(self, work: Work, folder: Path, output: Path) -> Box:
         fixed = [output / name for name in ("stdout", "stderr")] if output.is_relative_to(folder) else []
@@ -121,6 +124,17 @@ def _network(env: Mapping[str, str]) -> tuple[bool, Way | None]:
 def _translated(ended: Ended) -> Ended:
     """A signal that ended the program inside, told as one that ended a child of ours."""
     return replace(ended, code=SIGNALS_FROM - ended.code) if ended.code > SIGNALS_FROM else ended
+
+
+def _starved(ended: Ended, job: Job) -> Ended:
+    """A Terraform that died because the kernel gave it no more memory, told as one that the meter caught."""
+    if ended.code != DIED or ended.excess or not job.limits or not job.stderr.is_file() or job.stderr.is_symlink():
+        return ended
+    with job.stderr.open("rb") as file:
+        beginning = file.read(LAST_WORDS)
+    if not any(words in beginning for words in OUT_OF_MEMORY):
+        return ended
+    return replace(ended, excess=f"used more memory than {job.limits.memory_bytes // MB} MB")
 
 
 class Follower:

@@ -17,7 +17,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,8 @@ from huey.registry import Message
 from huey.serializer import Serializer
 from huey.storage import PriorityRedisStorage, SqliteStorage
 from redis import ConnectionPool, RedisError
-from sqlalchemy import CursorResult, Float, String, update
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Mapped, mapped_column
 
-from opsplatform.core.db import Base, after_commit, db, transaction
+from opsplatform.core.db import after_commit
 from opsplatform.core.leases import LeaseLost
 from opsplatform.core.logs import about
 from opsplatform.core.metrics import TASK_SECONDS, WAIT_SECONDS, timed
@@ -45,23 +42,6 @@ GRACE_SECONDS = 30
 BUSY = 100
 
 Task = Callable[..., None]
-
-
-@dataclass(frozen=True)
-class Periodic:
-    """A task that runs once in every period of `seconds`, however many schedulers there are."""
-
-    task: str
-    seconds: float
-
-
-class ScheduleTick(Base):
-    """The last period in which a periodic task was enqueued."""
-
-    __tablename__ = "schedule_tick"
-
-    task: Mapped[str] = mapped_column(String(80), primary_key=True)
-    period: Mapped[float] = mapped_column(Float(53))
 
 
 class JsonMessages(Serializer):
@@ -158,6 +138,8 @@ class Queue:
         self._app = app
         self.tasks = dict(tasks)
         self.huey = _connect(broker_url, folder)
+        self._is_worker = False
+        self._apart: set[threading.Thread] = set()
         self._message = self.huey.task(name="run")(self._run)
         app.extensions["queue"] = self
 
@@ -185,16 +167,36 @@ class Queue:
 
     def work(self, threads: int) -> None:
         """Run tasks until a signal says stop; tasks under way are finished, up to the grace."""
+        self._is_worker = True
         consumer = _Worker(
             self.huey,
             workers=threads,
             periodic=False,
             initial_delay=0.05,
-            backoff=1.0,
+            backoff=2.0,  # it only waits where the broker is away; each try leaves a traceback in the log
+            max_delay=LONGEST_SLEEP,
             graceful_signal="TERM",
             shutdown_timeout=GRACE_SECONDS,
         )
         consumer.run()
+        until = time.monotonic() + GRACE_SECONDS
+        for thread in list(self._apart):
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def run_apart(self, name: str, call: Callable[[], None], **values: object) -> None:
+        """Run `call` in a thread of its own, so that it keeps no message waiting; at once where this is no worker."""
+        if not self._is_worker:
+            call()
+            return
+        thread = threading.Thread(target=self._run_one, args=(name, values, call), name=name, daemon=True)
+        self._apart.add(thread)
+        thread.start()
+
+    def _run_one(self, name: str, values: Mapping[str, object], call: Callable[[], None]) -> None:
+        try:
+            self._guarded(name, values, call)
+        finally:
+            self._apart.discard(threading.current_thread())
 
     def _run(self, task: str, values: dict[str, object], sent_at: float = 0.0) -> None:
         function = self.tasks.get(task)
@@ -202,10 +204,13 @@ class Queue:
             log.error("a message names no task of ours", extra={"task": task})
             return
         WAIT_SECONDS.labels(task).observe(max(0.0, time.time() - sent_at))
+        self._guarded(task, values, partial(function, **values))
+
+    def _guarded(self, task: str, values: Mapping[str, object], call: Callable[[], None]) -> None:
         with self._app.app_context(), about(task=task, **values):
             try:
                 with timed(TASK_SECONDS, task):
-                    function(**values)
+                    call()
             except LeaseLost as error:
                 log.warning("stopped: %s", error)
             except Exception:
@@ -228,39 +233,16 @@ def enqueue(task: str, *, priority: int = 0, **values: object) -> None:
     after_commit(lambda: queue.put(task, values, priority))
 
 
+def run_apart(name: str, call: Callable[[], None], **values: object) -> None:
+    """Run what takes long in a thread of its own; `values` say in the log what it is about."""
+    queue: Queue = current_app.extensions["queue"]
+    queue.run_apart(name, call, **values)
+
+
 def is_busy() -> bool:
     """Whether the queue holds so much that a sweep had better wait."""
     queue: Queue = current_app.extensions["queue"]
     return queue.is_busy()
-
-
-def run_scheduler(app: Flask, schedule: list[Periodic], stop: threading.Event) -> None:
-    """Enqueue what is due until `stop` is set; several schedulers do no harm."""
-    while not stop.is_set():
-        for periodic in schedule:
-            with app.app_context():
-                try:
-                    _tick(periodic, time.time())
-                except SQLAlchemyError:
-                    log.exception("a periodic task was not enqueued", extra={"task": periodic.task})
-        stop.wait(min(periodic.seconds for periodic in schedule) / 2)
-
-
-def _tick(periodic: Periodic, clock: float) -> None:
-    """Enqueue the task if no scheduler has done so in this period."""
-    period = clock - clock % periodic.seconds
-    with transaction():
-        result = db.session.execute(
-            update(ScheduleTick)
-            .where(ScheduleTick.task == periodic.task, ScheduleTick.period < period)
-            .values(period=period)
-        )
-        due = isinstance(result, CursorResult) and result.rowcount == 1
-        if not due and db.session.get(ScheduleTick, periodic.task) is None:
-            db.session.add(ScheduleTick(task=periodic.task, period=period))
-            due = True
-        if due:
-            enqueue(periodic.task)
 
 
 def _connect(broker_url: str, folder: Path) -> Any:  # noqa: ANN401 - either kind of the engine

@@ -13,7 +13,7 @@ import pytest
 
 from opsplatform.adapters.process_stop import stop_process
 from opsplatform.adapters.process_table import is_running, session_members
-from opsplatform.adapters.terraform import CommandLine, Terraform
+from opsplatform.adapters.terraform import CommandLine, Limits, Terraform
 from opsplatform.adapters.terraform_engine import bundled_terraform, find_terraform
 from opsplatform.core.errors import UpstreamError
 
@@ -144,6 +144,36 @@ def tell_the_main_story(run):
 
 def test_plan_show_and_apply_make_what_was_planned(story):
     tell_the_main_story(story(SERVER, {"name": "web"}))
+
+
+def test_an_ephemeral_variable_is_given_to_the_apply_again(story, tmp_path):
+    run = story('variable "token" {\n  ephemeral = true\n}\nresource "terraform_data" "a" {}', {"token": "hunter2"})
+    ephemeral = tmp_path / "ephemeral.tfvars.json"
+    ephemeral.write_text('{"token": "hunter2"}')
+    assert run.plan().succeeded
+
+    without = run.apply()
+    done = run.apply(var_file=ephemeral)
+
+    assert "No value for required variable" in without.first_error
+    assert (done.succeeded, done.first_error) == (True, "")
+
+
+def test_a_plan_the_kernel_gives_no_more_memory_says_how_much_it_may_use(story):
+    run = story(
+        """
+        locals {
+          thousand = [for number in range(1000) : join("-", [for _ in range(100) : number])]
+          million  = [for pair in setproduct(local.thousand, local.thousand) : join("", pair)]
+        }
+        output "size" { value = length(local.million) }
+        """
+    )
+
+    done = run.plan(limits=Limits(memory_bytes=128 << 20))
+
+    assert not done.succeeded
+    assert done.first_error == "terraform plan: was stopped because it used more memory than 128 MB."
 
 
 def test_the_bundled_terraform_tells_the_same_story(tmp_path):

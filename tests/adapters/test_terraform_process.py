@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,19 @@ def test_the_exit_code_and_signal_are_told(shell):
 
     assert (plain.code, killed.code) == (3, -9)
     assert (plain.canceled, plain.timed_out) == (False, False)
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_watch_that_fails_at_the_last_line_leaves_nothing_to_see_off(shell):
+    class Failing(Unwatched):
+        def lines(self, lines):
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        process.run(shell("echo done"), Failing())
+
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith("leave-")]  # it could hit a number that is used again
 
 
 @pytest.mark.usefixtures("kernel")

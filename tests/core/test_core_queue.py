@@ -21,9 +21,11 @@ from opsplatform.approvals import inbox
 from opsplatform.approvals.models import InboxEvent
 from opsplatform.catalog import service as catalog
 from opsplatform.core import queue as queue_module
+from opsplatform.core import schedule
 from opsplatform.core.db import db, transaction
 from opsplatform.core.leases import LeaseLost
-from opsplatform.core.queue import Periodic, Queue, ScheduleTick, enqueue, run_scheduler
+from opsplatform.core.queue import Queue, enqueue
+from opsplatform.core.schedule import Periodic, ScheduleTick, run_scheduler
 from opsplatform.notifications import service as notifications
 from opsplatform.notifications.models import Notice
 from opsplatform.runs import service as runs
@@ -187,9 +189,9 @@ class TestAStoryOnEitherQueue:
 def test_a_message_is_json_with_the_tasks_name_and_its_values(make_queue):
     queue = make_queue()
 
-    queue.put("runs.plan", {"run_id": 7}, 0)
+    queue.put("runs.work", {"run_id": 7}, 0)
 
-    assert ["runs.plan", {"run_id": 7}] in [part[:2] for part in json.loads(raw(queue)) if isinstance(part, list)]
+    assert ["runs.work", {"run_id": 7}] in [part[:2] for part in json.loads(raw(queue)) if isinstance(part, list)]
 
 
 def test_a_waiting_worker_starts_at_once(make_queue, monkeypatch):
@@ -341,7 +343,7 @@ def test_sweepers_wake_nobody_while_much_waits_in_the_queue(platform, monkeypatc
     assert sorted(task for task, _ in platform.waiting()) == [
         "approvals.handle_event",
         "notifications.send",
-        "runs.plan",
+        "runs.work",
     ]
 
 
@@ -420,7 +422,7 @@ def test_two_schedulers_enqueue_a_task_once_in_a_period(platform):
 def test_a_task_is_enqueued_again_in_the_next_period_and_the_first_time_ever(platform):
     minute = Periodic("runs.sweep", seconds=60)
     for clock in (1200.0, 1201.0, 1259.9, 1260.0, 1261.0):
-        queue_module._tick(minute, clock)
+        schedule._tick(minute, clock)
 
     assert len(platform.waiting()) == 2
 
@@ -434,7 +436,7 @@ def test_a_database_that_is_away_does_not_end_the_scheduler(platform, monkeypatc
             stop.set()
         raise OperationalError("UPDATE", {}, Exception("gone"))
 
-    monkeypatch.setattr(queue_module, "_tick", tick)
+    monkeypatch.setattr(schedule, "_tick", tick)
     run_scheduler(platform.app, [Periodic("runs.sweep", seconds=0.02)], stop)
 
     assert len(calls) == 2
