@@ -52,10 +52,8 @@ def take(event_id: int) -> tuple[InboxEvent, Lease] | None:
 
 def stamp(lease: Lease, status: str, note: str | None = None) -> InboxEvent:
     """Say what became of an event."""
-    leases.release(lease)
-    event = _event(lease)
-    event.status, event.note, event.handled_at = status, note, now()
-    return event
+    leases.release(lease, status=status, note=note, handled_at=now())
+    return _event(lease)
 
 
 def postpone(lease: Lease, reason: str) -> None:

@@ -86,8 +86,12 @@ def replay_approval(id: RowId) -> ApprovalOut:  # noqa: A002 - the contract's na
 
 
 def _dump(approvals: Sequence[Approval]) -> list[dict[str, Any]]:
-    run_ids = runs.ids_by_approval([approval.id for approval in approvals])
-    return [{**schemas.approval.dump(row), "run_ids": run_ids.get(row.id, [])} for row in approvals]
+    ids = [approval.id for approval in approvals]
+    run_ids, plans = runs.ids_by_approval(ids), runs.approved_plans(ids)
+    return [
+        {**schemas.approval.dump(row), "run_ids": run_ids.get(row.id, []), "approved_plan": plans.get(row.id)}
+        for row in approvals
+    ]
 
 
 METHODS = (

@@ -17,6 +17,14 @@ class ApproverOut(TypedDict):
     at: str | None
 
 
+class ApprovedPlanOut(TypedDict):
+    """The plan that was agreed to: `short` is the digest as the comment under the approval shows it."""
+
+    run_id: int
+    digest: str
+    short: str
+
+
 class ApprovalOut(TypedDict):
     """One DingTalk approval as it is stored."""
 
@@ -34,11 +42,12 @@ class ApprovalOut(TypedDict):
     created_at: str
     finished_at: str | None
     run_ids: list[int]
+    approved_plan: ApprovedPlanOut | None
     error: str | None
 
 
 class ApprovalSchema(ma.Schema):  # type: ignore[name-defined,misc]  # the extension carries no types
-    """An approval as it goes out, without its runs."""
+    """An approval as it goes out, without its runs and their plan."""
 
     id = fields.Integer()
     instance_id = fields.String()

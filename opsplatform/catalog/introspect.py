@@ -9,6 +9,7 @@ from opsplatform.catalog.hcl import Block, HclError, Node
 from opsplatform.catalog.types import Schema, constant, schema_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+EPHEMERAL = "x-ephemeral"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ def _variable(block: Block) -> Variable:
         schema["default"] = constant(block.attributes["default"])
     if _is_true(block, "sensitive") or _is_true(block, "ephemeral"):
         schema["writeOnly"] = True
+    if _is_true(block, "ephemeral"):
+        schema[EPHEMERAL] = True
     return Variable(block.labels[0], schema, "default" not in block.attributes)
 
 

@@ -19,7 +19,7 @@ from opsplatform.core.db import db
 from opsplatform.core.settings import settings
 
 # Raise it when reading or the gate changes its mind: rows of older editions are then read again from disk.
-READER = 1
+READER = 2
 # The name under which a form chooses the environment, beside the inputs.
 ENVIRONMENT = "environment"
 

@@ -74,6 +74,9 @@ class LimitRules(_Strict):
     actions: list[Literal["create", "update", "delete"]] = Field(default=["create", "update"], min_length=1)
     plan_minutes: int = Field(default=10, ge=1, le=240)
     apply_minutes: int = Field(default=60, ge=1, le=1440)
+    memory_mb: int = Field(default=2048, ge=128, le=65_536)
+    cpu_seconds: int = Field(default=3600, ge=1, le=86_400)
+    disk_mb: int = Field(default=1024, ge=16, le=65_536)
 
 
 class Allow(_Strict):

@@ -8,6 +8,7 @@ from opsplatform.adapters.dingtalk_values import FormValue
 from opsplatform.catalog import gate
 from opsplatform.catalog.checking import problems
 from opsplatform.catalog.forms import find_component, read_component
+from opsplatform.catalog.introspect import EPHEMERAL
 from opsplatform.catalog.modules import ENVIRONMENT, Module
 from opsplatform.catalog.offers import EnvironmentField, Offer
 from opsplatform.catalog.texts import Mismatch, clean, normalise
@@ -37,11 +38,19 @@ class Limits:
     providers: Sequence[str]
     data_sources: Sequence[str]
     provisioners: Sequence[str]
+    memory_mb: int = 2048
+    cpu_seconds: int = 3600
+    disk_mb: int = 1024
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a run needs to know about what was ordered; `variables` and `sensitive` use Terraform's names."""
+    """What a run needs to know about what was ordered; variables go by Terraform's names.
+
+    Attributes:
+        sensitive: variables whose values nobody may see.
+        ephemeral: those of them that Terraform keeps in no file, so that an apply must be given them again.
+    """
 
     module: str
     version: str
@@ -50,6 +59,7 @@ class Order:
     environment: str
     apply_on_agree: bool
     limits: Limits
+    ephemeral: tuple[str, ...] = ()
 
 
 def read_form(module: Module, fields: Mapping[str, str], values: Sequence[FormValue]) -> dict[str, Any]:
@@ -116,6 +126,7 @@ def make_order(module: Module, inputs: Mapping[str, Any], environment: str | Non
         environment=environment,
         apply_on_agree=offer.apply.on_agree == "create_only",
         limits=limits_of(offer),
+        ephemeral=tuple(module.variables[name] for name in properties if properties[name].get(EPHEMERAL)),
     )
 
 
@@ -129,6 +140,9 @@ def limits_of(offer: Offer) -> Limits:
         providers=tuple(sorted(gate.allowed_providers(offer.allow))),
         data_sources=tuple(offer.allow.data_sources),
         provisioners=tuple(offer.allow.provisioners),
+        memory_mb=offer.limits.memory_mb,
+        cpu_seconds=offer.limits.cpu_seconds,
+        disk_mb=offer.limits.disk_mb,
     )
 
 

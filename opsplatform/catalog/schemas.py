@@ -48,6 +48,9 @@ class RulesShown(TypedDict):
     actions: list[str]
     plan_minutes: int
     apply_minutes: int
+    memory_mb: int
+    cpu_seconds: int
+    disk_mb: int
 
 
 class ModuleShown(TypedDict):

@@ -60,4 +60,7 @@ def _add_offer(shown: ModuleShown, module: Module) -> None:
         "actions": list(offer.limits.actions),
         "plan_minutes": offer.limits.plan_minutes,
         "apply_minutes": offer.limits.apply_minutes,
+        "memory_mb": offer.limits.memory_mb,
+        "cpu_seconds": offer.limits.cpu_seconds,
+        "disk_mb": offer.limits.disk_mb,
     }

@@ -187,7 +187,7 @@ def test_a_refusal_while_planning_ends_the_run_whatever_the_planner_brings(platf
             platform.do("approvals.handle_event", event_id=event.id)
 
     platform.terraform.before_work = refuse
-    platform.queue.huey.execute(platform.queue._message.s("runs.plan", {"run_id": run().id}))
+    platform.queue.huey.execute(platform.queue._message.s("runs.work", {}))
 
     assert (approval().status, run().status, run().plan) == ("refused", "discarded", None)
 
@@ -196,7 +196,7 @@ def handle_without_planning(platform, handle):
     """The start was handled and nobody has planned yet."""
     with transaction():
         inbox.receive(an_event("start"))
-    platform.work(without=("runs.plan",))
+    platform.work(without=("runs.work",))
 
 
 def test_an_approval_deleted_in_dingtalk_runs_nothing(platform, handle):

@@ -39,7 +39,8 @@ form:
 environments: [test, prod]
 environment_field: {label: 环境, options: {生产: prod}}
 apply: {on_agree: create_only}
-limits: {max_resources: 7, actions: [create], plan_minutes: 2, apply_minutes: 3}
+limits:
+  {max_resources: 7, actions: [create], plan_minutes: 2, apply_minutes: 3, memory_mb: 700, cpu_seconds: 8, disk_mb: 90}
 lease_days: 30
 """
 
@@ -72,6 +73,8 @@ def test_a_form_becomes_an_order_in_terraforms_words(server, build):
     assert order.environment == "prod"
     assert order.apply_on_agree
     assert (order.limits.plan_seconds, order.limits.apply_seconds, order.limits.max_resources) == (120, 180, 7)
+    assert (order.limits.memory_mb, order.limits.cpu_seconds, order.limits.disk_mb) == (700, 8, 90)
+    assert order.ephemeral == ()
     assert list(order.limits.actions) == ["create"]
 
 

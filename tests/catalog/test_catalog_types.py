@@ -77,7 +77,7 @@ def test_description_default_and_secrecy_are_kept():
 def test_a_variable_without_type_takes_anything_and_without_default_is_required():
     found = variable("ephemeral = true")
 
-    assert found.schema == {"writeOnly": True}
+    assert found.schema == {"writeOnly": True, "x-ephemeral": True}
     assert found.required
 
 

@@ -4,6 +4,8 @@ It takes address and token from the environment only, because a module of the pl
 """
 
 import hashlib
+import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +31,7 @@ class FakeCloud(Provider):
     """The provider."""
 
     api: CloudApi
+    weight: bytearray
 
     def get_model_prefix(self) -> str:
         """What the names of its resources begin with."""
@@ -48,6 +51,8 @@ class FakeCloud(Provider):
     def configure_provider(self, diags: Diagnostics, config: State) -> None:
         """Read the environment."""
         self.api = CloudApi.from_environment()
+        self.weight = carried(int(os.environ.get("FAKECLOUD_WEIGHT_MB", "0")))
+        time.sleep(float(os.environ.get("FAKECLOUD_WEIGHT_SECONDS", "0")))
         if not self.api.url:
             diags.add_error("No cloud is set", "FAKECLOUD_URL and FAKECLOUD_TOKEN must be in the environment.")
 
@@ -131,6 +136,11 @@ class Server(Resource):
         except CloudError as error:
             ctx.diagnostics.add_error(error.code, str(error))
             return None
+
+
+def carried(megabytes: int) -> bytearray:
+    """Memory that is really used, as a big provider needs it."""
+    return bytearray(b"\1") * (megabytes << 20)
 
 
 def _wanted(planned: State) -> State:
