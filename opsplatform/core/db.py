@@ -6,11 +6,13 @@ never fail half-way; a reading one begins deferred and blocks nobody.
 
 import datetime as dt
 import fcntl
+import logging
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
@@ -33,6 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, registry
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -42,6 +45,14 @@ from sqlalchemy.types import Float
 
 MARIADB = ("mysql", "mariadb")
 BUSY_TIMEOUT_MS = 30_000
+MOST_TRIES = 3
+# How the databases say that they gave a transaction up for the sake of another one; nothing of it was kept.
+GIVEN_UP_POSTGRESQL = {"40001", "40P01"}  # serialization failure, deadlock
+GIVEN_UP_MARIADB = {1205, 1213}  # waited too long for a lock, deadlock
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 _writing: ContextVar[bool] = ContextVar("writing", default=False)
 
@@ -226,6 +237,34 @@ def transaction() -> Iterator[None]:
         call()
 
 
+def in_transaction(work: Callable[[], T]) -> T:
+    """Do `work` in a transaction of its own, and again when the database gave that up for the sake of another one.
+
+    So `work` does nothing outside the database, and changes no object that outlives it but through `after_commit`.
+    """
+    for tried in range(1, MOST_TRIES):
+        try:
+            return _do(work)
+        except DBAPIError as error:
+            if not given_up(error):
+                raise
+            log.warning("a transaction met another one and is done again", extra={"tried": tried})
+    return _do(work)
+
+
+def given_up(error: BaseException) -> bool:
+    """Whether the database broke a transaction off that may simply be done again.
+
+    MariaDB drops the savepoints of such a transaction too, so that a later complaint may hide the first one.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, DBAPIError) and _says_given_up(link.orig):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
+
+
 @contextmanager
 def reading() -> Iterator[None]:
     """Read without blocking a writer; nothing is kept of what the block writes."""
@@ -238,3 +277,16 @@ def reading() -> Iterator[None]:
 def after_commit(call: Callable[[], None]) -> None:
     """Run `call` once the open transaction is committed; never when it is not."""
     db.session.info["after_commit"].append(call)
+
+
+def _do(work: Callable[[], T]) -> T:
+    with transaction():
+        return work()
+
+
+def _says_given_up(error: BaseException | None) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+    if getattr(error, "sqlstate", None) in GIVEN_UP_POSTGRESQL:
+        return True
+    return bool(error and error.args and error.args[0] in GIVEN_UP_MARIADB)

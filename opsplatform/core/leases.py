@@ -83,9 +83,12 @@ def check(lease: Lease) -> None:
     _as_holder(lease, _statements(lease.row_class).renew)
 
 
-def release(lease: Lease) -> None:
-    """Give the row back; belongs inside the transaction that writes the outcome."""
-    _as_holder(lease, _statements(lease.row_class).release)
+def release(lease: Lease, **outcome: object) -> None:
+    """Give the row back, with what became of it; belongs inside the transaction that writes the outcome."""
+    values = {f"new_{name}": value for name, value in outcome.items()}
+    _as_holder(lease, _release_statement(lease.row_class, tuple(outcome)), **values)
+    if outcome:
+        db.session.expire_all()
 
 
 @dataclass(frozen=True)
@@ -94,21 +97,27 @@ class _Statements:
 
     fence: Select[Any]
     renew: Update
-    release: Update
 
 
 @cache
 def _statements(row_class: type[Base]) -> _Statements:
     table = _table(row_class)
-    this_row = table.c.id == bindparam("row")
-    # A row that was given back has no owner: a late heartbeat must not take it again.
-    held = (table.c.fence == bindparam("mine"), table.c.lease_owner.is_not(None))
-    mine = update(table).where(this_row, *held)
     return _Statements(
-        fence=select(table.c.fence).where(this_row),
-        renew=mine.values(lease_until=epoch() + LEASE_SECONDS),
-        release=mine.values(lease_owner=None, lease_until=None),
+        fence=select(table.c.fence).where(table.c.id == bindparam("row")),
+        renew=_held(table).values(lease_until=epoch() + LEASE_SECONDS),
     )
+
+
+@lru_cache(maxsize=64)
+def _release_statement(row_class: type[Base], names: tuple[str, ...]) -> Update:
+    outcome: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
+    return _held(_table(row_class)).values(lease_owner=None, lease_until=None, **outcome)
+
+
+def _held(table: Table) -> Update:
+    """What changes a row that is held; one that was given back has no owner, and no late heartbeat takes it again."""
+    holder = (table.c.fence == bindparam("mine"), table.c.lease_owner.is_not(None))
+    return update(table).where(table.c.id == bindparam("row"), *holder)
 
 
 @lru_cache(maxsize=64)
@@ -124,8 +133,8 @@ def _table(row_class: Any) -> Table:  # noqa: ANN401 - a mapped class
     return cast("Table", row_class.__table__)
 
 
-def _as_holder(lease: Lease, statement: Update) -> None:
-    if not _changed_one(statement, {"row": lease.row_id, "mine": lease.fence}):
+def _as_holder(lease: Lease, statement: Update, **values: object) -> None:
+    if not _changed_one(statement, {"row": lease.row_id, "mine": lease.fence, **values}):
         lease.lost.set()
         raise LeaseLost(f"{lease.row_class.__name__} {lease.row_id} was taken over")
 

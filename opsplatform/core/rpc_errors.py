@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import current_app, got_request_exception
 from pydantic_core import to_json
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import OperationalError, StatementError
 
 from opsplatform.core.errors import NotLoggedIn, OpsError
 
@@ -78,10 +78,11 @@ def failure(error: OpsError, ref: str) -> bytes:
 
 
 def confess(error: Exception, ref: str) -> bytes:
-    """Our own mistake: trackers hear of it, the caller gets the `ref` and nothing else."""
+    """Our own mistake: trackers hear of it, the caller gets the `ref`, and whether to try again."""
     app: Any = current_app
     got_request_exception.send(app._get_current_object(), exception=error)  # noqa: SLF001 - Flask's way to name a sender
-    return error_member(InternalError(), ref)
+    reason = "database_away" if isinstance(error, OperationalError) else None
+    return error_member(InternalError(reason), ref)
 
 
 def hide_values(error: BaseException) -> None:

@@ -4,21 +4,30 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from opsplatform.core.db import reading, transaction
+from opsplatform.core.db import in_transaction, reading, transaction
 from opsplatform.core.errors import OpsError
 from opsplatform.core.rpc_answers import Request
 from opsplatform.core.rpc_method import Entry
 
 
 def perform(entry: Entry, values: dict[str, Any], asked: Request | None = None) -> bytes:
-    """Run the function and dump its result in one transaction, so that a bad result keeps nothing."""
+    """Run the function and dump its result in one transaction, so that a bad result keeps nothing.
+
+    A transaction that the database gave up is done again, unless the method does something elsewhere.
+    """
     if not entry.method.changes:
         return entry.dump(entry.method.function(**values))  # what it read ends with the session, after the call
-    with transaction():
+
+    def work() -> bytes:
         member = entry.dump(entry.method.function(**values))
         if asked is not None:
             asked.remember(member)
-    return member
+        return member
+
+    if not entry.method.outside:
+        return in_transaction(work)
+    with transaction():
+        return work()
 
 
 def perform_once(entry: Entry, values: dict[str, Any], asked: Request) -> bytes:

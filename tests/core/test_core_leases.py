@@ -120,6 +120,28 @@ def test_a_released_row_may_be_claimed_by_the_next(row_id):
     assert claim(row_id).fence == 2
 
 
+def test_what_became_of_a_row_is_written_with_giving_it_back_and_seen_by_whoever_had_read_it(row_id):
+    lease = claim(row_id)
+
+    with transaction():
+        read_before = db.session.get_one(Notice, row_id)
+        leases.release(lease, status="sent", error="none")
+        seen = read_before.status
+
+    assert (seen, row().status, row().error, row().lease_owner) == ("sent", "sent", "none", None)
+
+
+def test_who_lost_a_row_cannot_say_what_became_of_it(row_id):
+    first = claim(row_id)
+    lapse()
+    claim(row_id)
+
+    with pytest.raises(LeaseLost), transaction():
+        leases.release(first, status="sent")
+
+    assert row().status == "waiting"
+
+
 def test_a_row_that_waits_is_named_once_in_a_while_and_not_at_every_sweep(row_id):
     other = add("two")
 
