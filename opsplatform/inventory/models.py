@@ -59,3 +59,5 @@ class ResourceEvent(Base):
     run_id: Mapped[int]
     action: Mapped[str] = mapped_column(String(10))
     at: Mapped[dt.datetime] = mapped_column(default=now)
+    by: Mapped[str | None] = mapped_column("actor", String(128))  # where a person did it, and not the run
+    note: Mapped[str | None] = mapped_column(String(1000))

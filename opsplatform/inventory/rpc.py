@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
-from opsplatform.core.rpc import Method
+from opsplatform.core.rpc import Method, caller
 from opsplatform.core.schemas import Cursor, Limit, Page, RowId, ShortText, page
 from opsplatform.inventory import schemas, service
 from opsplatform.inventory.models import Resource, ResourceEvent
@@ -14,6 +14,7 @@ from opsplatform.inventory.service import Filter
 
 State = Literal["active", "destroyed", "orphaned"]
 Query = Annotated[str, Field(min_length=1, max_length=200)]
+Reason = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 def list_resources(  # noqa: PLR0913 - the filters of the contract
@@ -45,6 +46,12 @@ def resource_history(id: RowId, limit: Limit = 50, cursor: Cursor | None = None)
     return cast("Page[ResourceEventOut]", found)
 
 
+def forget_resource(id: RowId, reason: Reason) -> ResourceOut:  # noqa: A002 - the contract's name
+    """End an orphaned resource that a person has looked after; who, when and why stand in its history."""
+    found = service.forget(id, by=caller().username, reason=reason)
+    return cast("ResourceOut", schemas.resource.dump(found))
+
+
 def export_resources(  # noqa: PLR0913 - the filters of the contract
     applicant: ShortText | None = None,
     module: ShortText | None = None,
@@ -72,4 +79,5 @@ METHODS = (
     Method("resource.get", get_resource),
     Method("resource.history", resource_history),
     Method("resource.export", export_resources),
+    Method("resource.forget", forget_resource, changes=True),
 )

@@ -36,6 +36,8 @@ class ResourceEventOut(TypedDict):
     run_id: int
     action: str
     at: str
+    by: str | None
+    note: str | None
 
 
 class ResourceSchema(ma.Schema):  # type: ignore[name-defined,misc]  # the extension carries no types
@@ -66,6 +68,8 @@ class ResourceEventSchema(ma.Schema):  # type: ignore[name-defined,misc]  # the 
     run_id = fields.Integer()
     action = fields.String()
     at = Moment()
+    by = fields.String()
+    note = fields.String()
 
 
 resources = ResourceSchema(many=True)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, Select, func, insert, or_, select
 
 from opsplatform.core.db import db, now
-from opsplatform.core.errors import NotFound
+from opsplatform.core.errors import Conflict, NotFound
 from opsplatform.inventory.models import Resource, ResourceEvent
 
 EXPORT_LIMIT = 100_000
@@ -96,6 +96,11 @@ def record(owner: Mapping[str, Any], found: Sequence[Found], *, orphans: Mapping
     _add(fresh, owner["run_id"])
 
 
+def orphans(workspace: str) -> dict[str, str]:
+    """What exists outside the state of a workspace and can be named: address and the provider's id, the newest ones."""
+    return {row.address: row.provider_id for row in _rows(workspace, "orphaned") if row.provider_id}
+
+
 def find(wanted: Filter) -> Select[Resource]:
     """The resources that match; the caller pages through them, newest first."""
     return select(Resource).where(*_conditions(wanted))
@@ -106,6 +111,21 @@ def get(resource_id: int) -> Resource:
     resource = db.session.get(Resource, resource_id)
     if resource is None:
         raise NotFound(f"There is no resource {resource_id}.")
+    return resource
+
+
+def forget(resource_id: int, *, by: str, reason: str) -> Resource:
+    """End an orphan that a person has looked after: it is gone, or somebody else's business now."""
+    resource = db.session.get(Resource, resource_id, with_for_update=True, populate_existing=True)
+    if resource is None:
+        raise NotFound(f"There is no resource {resource_id}.")
+    if resource.state != "orphaned":
+        raise Conflict(
+            f"Resource {resource_id} is {resource.state}; only an orphaned one can be forgotten.",
+            state=resource.state,
+            allowed=[],
+        )
+    _end(resource, resource.run_id, by=by, note=reason)
     return resource
 
 
@@ -165,10 +185,10 @@ def _change(known: Resource, resource: Found, run_id: int) -> None:
         db.session.add(ResourceEvent(resource_id=known.id, run_id=run_id, action="changed"))
 
 
-def _end(resource: Resource, run_id: int) -> None:
+def _end(resource: Resource, run_id: int, *, by: str | None = None, note: str | None = None) -> None:
     resource.state = "destroyed"
     resource.destroyed_at = now()
-    db.session.add(ResourceEvent(resource_id=resource.id, run_id=run_id, action="destroyed"))
+    db.session.add(ResourceEvent(resource_id=resource.id, run_id=run_id, action="destroyed", by=by, note=note))
 
 
 def _row(owner: Mapping[str, Any], resource: Found, state: str) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """What leaves the states domain: never a state itself."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from marshmallow import fields
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from opsplatform.core.schemas import Moment, ma
+
+WorkspaceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 
 
 class LockOut(TypedDict):

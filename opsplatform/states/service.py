@@ -10,12 +10,12 @@ import logging
 import re
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, CursorResult, Select, and_, or_, select, update
+from sqlalchemy import ColumnElement, CursorResult, Select, SQLColumnExpression, and_, exists, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from opsplatform.core.db import db, now
 from opsplatform.core.errors import Conflict, InvalidParams, NotFound
-from opsplatform.core.sealing import SealedColumn, open_sealed, seal
+from opsplatform.core.sealing import SealedColumn, SealError, open_sealed, seal
 from opsplatform.states.access import Credential, read_credential, state_credential
 from opsplatform.states.models import StateVersion, Workspace
 from opsplatform.states.parsing import (
@@ -39,6 +39,7 @@ __all__ = [
     "force_unlock",
     "get",
     "hold",
+    "is_free_for",
     "latest",
     "latest_for_holder",
     "list_versions",
@@ -120,6 +121,13 @@ def hold(name: str, run_id: int, *, fence: int = 0) -> bool:
     return False
 
 
+def is_free_for(workspace: SQLColumnExpression[str], run_id: SQLColumnExpression[int]) -> ColumnElement[bool]:
+    """The condition that `hold` would succeed, for a query over runs."""
+    mine = Workspace.holder_run_id == run_id
+    free = and_(Workspace.holder_run_id.is_(None), Workspace.quarantined_reason.is_(None))
+    return exists().where(Workspace.name == workspace, or_(mine, free))
+
+
 def release(name: str, run_id: int) -> None:
     """Give the workspace back; nothing happens when the run does not hold it."""
     held = Workspace.holder_run_id == run_id
@@ -147,14 +155,17 @@ def force_unlock(name: str) -> Workspace:
 
 
 def latest(name: str) -> StoredState | None:
-    """The current state, or None before the first."""
+    """The current state, or None before the first; Conflict when the database does not hold it any more."""
     workspace = get(name)
     if workspace.lineage is None or workspace.serial is None:
         return None
     version = _version(workspace, workspace.lineage, workspace.serial)
     if version is None:
         raise Conflict(f"The state of workspace {name} is missing in the database; restore it from a backup.")
-    content = open_sealed(version.sealed, _context(name, version.lineage, version.serial))
+    try:
+        content = open_sealed(version.sealed, _context(name, version.lineage, version.serial))
+    except SealError as error:
+        raise Conflict(f"The state of workspace {name} does not open ({error}); restore it from a backup.") from error
     return StoredState(content, version.lineage, version.serial, version.digest, version.run_id, version.created_at)
 
 

@@ -23,6 +23,7 @@ def may(roles, method):
         ("run.confirm", False, False, True, True),
         ("approval.replay", False, False, True, True),
         ("workspace.unlock", False, False, True, True),
+        ("resource.forget", False, False, True, True),
         ("user.list", False, False, False, True),
         ("module.bind", False, False, False, True),
         ("dingtalk.callback_delete", False, False, False, True),

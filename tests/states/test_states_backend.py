@@ -22,8 +22,17 @@ resource "terraform_data" "fleet" {
 """
 
 
+SLOW = """
+resource "terraform_data" "slow" {
+  provisioner "local-exec" {
+    command = "until [ -e go ]; do sleep 0.05; done"
+  }
+}
+"""
+
+
 class WhenStarted:
-    """Does something as soon as Terraform says that it applies."""
+    """Does something as soon as Terraform says that it begins with a resource."""
 
     def __init__(self, action):
         self._action = action
@@ -32,12 +41,11 @@ class WhenStarted:
         pass
 
     def lines(self, lines):
-        pass
+        if self._action and any('"apply_start"' in line.text for line in lines):
+            action, self._action = self._action, None
+            action()
 
     def wants_stop(self):
-        action, self._action = self._action, None
-        if action:
-            action()
         return False
 
 
@@ -99,13 +107,14 @@ def test_a_run_that_does_not_hold_the_workspace_gets_nothing(http_run, states_ap
 
 
 def test_a_hold_that_is_lost_while_applying_leaves_the_state_with_the_run(http_run, states_app):
-    run = http_run('resource "terraform_data" "slow" {\n provisioner "local-exec" {\n command = "sleep 1"\n }\n}\n')
+    run = http_run(SLOW)
     run.init()
     run.plan()
 
     def take_away():
         with states_app.app_context(), transaction():
             service.force_unlock("web")
+        (run.folder / "go").touch()
 
     applied = run.apply(watch=WhenStarted(take_away))
 

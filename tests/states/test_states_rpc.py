@@ -5,7 +5,7 @@ import json
 import pytest
 
 from opsplatform.core.db import transaction
-from opsplatform.core.errors import Conflict, InvalidParams, NotFound
+from opsplatform.core.errors import InvalidParams, NotFound
 from opsplatform.core.rpc_method import Entry
 from opsplatform.states import locks, rpc, service
 
@@ -18,9 +18,6 @@ def call(method, /, **params):
     """The answer as it leaves, params and result checked against their declarations."""
     [entry] = [Entry(one) for one in rpc.METHODS if one.name == method]
     values = entry.bind(params)
-    if entry.method.changes:
-        with transaction():
-            return json.loads(b"{" + entry.dump(entry.method.function(**values)) + b"}")["result"]
     return json.loads(b"{" + entry.dump(entry.method.function(**values)) + b"}")["result"]
 
 
@@ -73,19 +70,7 @@ def test_versions_are_listed_without_the_state_itself(make_state):
     assert "hunter22" not in json.dumps(listed)
 
 
-def test_a_forced_unlock_takes_lock_holder_and_quarantine_away(make_state):
-    with transaction():
-        locks.lock("web", LOCK, run_id=7, fence=3)
-        service.quarantine("web", "the state does not fit")
-
-    found = call("workspace.unlock", name="web")
-
-    assert (found["run_id"], found["lock"], found["quarantined_reason"]) == (None, None, None)
-    with transaction(), pytest.raises(Conflict):
-        service.store("web", make_state(), run_id=7)
-
-
-@pytest.mark.parametrize("method", ["workspace.get", "workspace.states", "workspace.unlock"])
+@pytest.mark.parametrize("method", ["workspace.get", "workspace.states"])
 def test_what_does_not_exist_is_not_found(method):
     with pytest.raises(NotFound):
         call(method, name="nowhere")

@@ -7,7 +7,6 @@ from sqlalchemy import select
 
 from opsplatform.core.db import db, transaction
 from opsplatform.core.errors import Conflict, InvalidParams, NotFound
-from opsplatform.core.sealing import SealError
 from opsplatform.states import service
 from opsplatform.states.models import StateVersion, Workspace
 
@@ -224,7 +223,7 @@ def test_a_sealed_state_opens_only_in_its_own_place(make_state):
         first, second = versions()
         second.sealed = first.sealed
 
-    with pytest.raises(SealError):
+    with pytest.raises(Conflict, match="does not open"):
         service.latest("web")
 
 
