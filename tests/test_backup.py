@@ -24,11 +24,13 @@ from opsplatform.catalog import service as catalog
 from opsplatform.core import archive, health
 from opsplatform.core.archive import ArchiveError
 from opsplatform.core.db import db, transaction
-from opsplatform.core.queue import ScheduleTick
+from opsplatform.core.leases import LeaseLost
+from opsplatform.core.schedule import ScheduleTick
 from opsplatform.inventory.models import Resource
 from opsplatform.runs import files, service
 from opsplatform.runs.models import Run, RunFile, RunStatus
 from opsplatform.runs.service import Applicant
+from opsplatform.states import service as states
 from tests.flows.conftest import house, modules
 from tests.miniatures import an_event, count, platform, rows
 from tests.readings import all_answers
@@ -38,6 +40,7 @@ __all__ = ["house", "modules", "platform"]
 
 OTHER_KEY = "t:ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
 PAST = 1.0  # a moment long ago, on the clock of leases
+LONG_AGO = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 @pytest.fixture
@@ -73,7 +76,7 @@ def order(platform, workspace, *, plan=True):
         run_id = service.queue_run(made, who, origin=f"test:{workspace}", workspace=workspace).id
     platform.waiting()
     if plan:
-        platform.do("runs.plan", run_id=run_id)
+        platform.do("runs.work")
         platform.waiting()
     return run_id
 
@@ -482,6 +485,10 @@ def restored(platform, file):
     """The platform some time after its database was lost and restored; the queue was lost too."""
     restore(file, force=True)
     platform.waiting()
+    sweep(platform)
+
+
+def sweep(platform):
     with transaction():
         for table in (Run, InboxEvent):
             db.session.execute(update(table).values(wake_at=0.0))
@@ -532,19 +539,29 @@ def test_a_plan_that_was_agreed_to_after_the_backup_waits_for_a_person(platform,
     assert len(platform.terraform.applies) == 1
 
 
-def test_a_plan_that_waits_for_a_person_keeps_waiting_for_one(platform, file):
-    run_id = order(platform, "web", plan=False)
-    with transaction():
-        service.get(run_id).rules = {**service.get(run_id).rules, "apply_on_agree": False}
-    agree(run_id)
-    platform.do("runs.plan", run_id=run_id)
-    backup(file)
-
-    restored(platform, file)
+def confirm(platform, run_id):
     with transaction():
         service.confirm(run_id, by="admin", reason=None)
     platform.work()
 
+
+def test_a_plan_that_was_confirmed_after_the_backup_is_made_again_before_it_is_confirmed_again(platform, file):
+    run_id = order(platform, "web")
+    with transaction():
+        service.get(run_id).rules = {**service.get(run_id).rules, "apply_on_agree": False}
+    with transaction():
+        service.decide(service.get(run_id), approved=True, approvers=[], at=LONG_AGO)
+    assert status_of(run_id) == RunStatus.PLANNED
+    backup(file)
+    confirm(platform, run_id)
+    assert status_of(run_id) == RunStatus.APPLIED
+
+    restored(platform, file)
+    confirm(platform, run_id)
+
+    assert status_of(run_id) == RunStatus.PLANNED
+    assert len(platform.terraform.applies) == 1
+    confirm(platform, run_id)
     assert status_of(run_id) == RunStatus.APPLIED
 
 
@@ -579,6 +596,26 @@ def test_a_run_that_was_applying_ends_as_if_its_worker_had_died(platform, file):
     assert run.status == RunStatus.ERRORED
     assert "worker died" in run.error
     assert platform.terraform.applies == []
+
+
+def test_a_plan_that_was_applied_is_not_applied_again_by_a_database_that_knows_nothing_of_it(platform, file):
+    """As when a tool of the database brought it back, or `--moved` was said wrongly: the host still knows."""
+    run_id = order(platform, "web")
+    agree(run_id)
+    backup(file)
+    platform.work()
+    restore(file, force=True, moved=True)
+
+    with pytest.raises(LeaseLost):
+        sweep(platform)
+    with transaction():
+        db.session.execute(update(Run).values(lease_until=0.0))
+    sweep(platform)
+
+    (run,) = rows(Run)
+    assert (run.status, len(platform.terraform.applies)) == (RunStatus.ERRORED, 1)
+    assert "was applied before" in run.error
+    assert "was applied before" in states.get("web").quarantined_reason
 
 
 def test_after_a_move_plans_stay_good(platform, file):

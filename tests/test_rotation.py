@@ -51,14 +51,14 @@ def order(platform, workspace):
         run_id = service.queue_run(
             made, Applicant("zhangsan", "张三"), origin=f"test:{workspace}", workspace=workspace
         ).id
-    platform.do("runs.plan", run_id=run_id)
+    platform.do("runs.work")
     return run_id
 
 
 def agree(platform, run_id):
     with transaction():
         service.decide(service.get(run_id), approved=True, approvers=[])
-    platform.do("runs.apply", run_id=run_id)
+    platform.do("runs.work")
     return rows(Run, Run.id == run_id)[0].status
 
 

@@ -1,5 +1,7 @@
 """Tell people, once: a notice is a row with a key; a worker sends it, and tries again while that is safe."""
 
+import datetime as dt
+
 from sqlalchemy import func, select
 
 from opsplatform.core import leases
@@ -8,8 +10,8 @@ from opsplatform.core.leases import Lease
 from opsplatform.core.queue import enqueue, is_busy
 from opsplatform.notifications.models import Notice
 
-MOST_ATTEMPTS = 12
-LONGEST_WAIT = 3600.0
+PATIENCE = dt.timedelta(days=3)  # DingTalk may be away for a weekend
+LONGEST_WAIT = 1800.0
 WAITING = (Notice.status == "waiting", Notice.next_at <= epoch())
 
 
@@ -31,9 +33,14 @@ def claim(notice_id: int) -> tuple[Notice, Lease] | None:
 
 def record_sent(lease: Lease) -> None:
     """Remember that it was told."""
+    leases.release(lease, status="sent", sent_at=now(), error=None)
+
+
+def give_up(lease: Lease, error: str) -> None:
+    """Remember why it can never be told."""
     leases.release(lease)
     notice = _notice(lease)
-    notice.status, notice.sent_at, notice.error = "sent", now(), None
+    notice.status, notice.error = "failed", error
 
 
 def record_failure(lease: Lease, error: str, *, may_repeat: bool) -> None:
@@ -43,10 +50,10 @@ def record_failure(lease: Lease, error: str, *, may_repeat: bool) -> None:
     notice.error = error
     if not may_repeat:
         notice.status = "unsure"
-    elif notice.attempts >= MOST_ATTEMPTS:
+    elif now() - notice.created_at > PATIENCE:
         notice.status = "failed"
     else:
-        wait = min(2.0**notice.attempts, LONGEST_WAIT)
+        wait = min(2.0 ** min(notice.attempts, 16), LONGEST_WAIT)
         notice.next_at = _clock() + wait
         notice.wake_at = 0.0
 

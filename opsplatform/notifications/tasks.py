@@ -1,11 +1,15 @@
 """Send what waits."""
 
+from functools import partial
+
 from opsplatform.adapters.registry import adapters
-from opsplatform.core.db import transaction
+from opsplatform.core.db import in_transaction, transaction
 from opsplatform.core.errors import UpstreamError
-from opsplatform.core.leases import heart
+from opsplatform.core.leases import Lease, heart
 from opsplatform.core.settings import settings
 from opsplatform.notifications import service
+
+GONE = "aflowProcessInstNotExist"  # the approval to comment on was deleted
 
 
 def send(notice_id: int) -> None:
@@ -24,16 +28,21 @@ def send(notice_id: int) -> None:
             else:
                 adapters().dingtalk.notify(userid, title, text)
         except UpstreamError as error:
-            # DingTalk drops a work notification with the same text to the same person, so that one may be repeated.
-            repeatable = error.certain or channel == "work"
             with transaction():
-                service.record_failure(lease, error.message, may_repeat=repeatable)
+                _record_failure(lease, error, channel)
             return
-        with transaction():
-            service.record_sent(lease)
+        in_transaction(partial(service.record_sent, lease))  # what was not noted would be told again
 
 
 def sweep() -> None:
     """Come back to what nobody picked up or what failed for now."""
     with transaction():
         service.enqueue_waiting()
+
+
+def _record_failure(lease: Lease, error: UpstreamError, channel: str) -> None:
+    if error.upstream_code == GONE:
+        service.give_up(lease, error.message)
+    else:
+        # DingTalk drops a work notification with the same text to the same person, so that one may be repeated.
+        service.record_failure(lease, error.message, may_repeat=error.certain or channel == "work")

@@ -1,5 +1,6 @@
 """Apply a run: that very plan, once, and record what came of it."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,13 +9,22 @@ from opsplatform.core.errors import Conflict, NoPermission, NotFound
 from opsplatform.core.leases import Lease
 from opsplatform.inventory import service as inventory
 from opsplatform.notifications import texts
-from opsplatform.runs import planning, service
-from opsplatform.runs.digest import digest_of
+from opsplatform.runs import expiry, files, planning, service
+from opsplatform.runs.digest import difference
 from opsplatform.runs.jobs import Job, read_job
-from opsplatform.runs.models import Run, RunStatus
+from opsplatform.runs.models import WORKSPACE, Run, RunStatus
 from opsplatform.states import service as states
 
 QUEUED = Run.status == RunStatus.APPLY_QUEUED
+DIED = "The worker died while it applied the plan; what exists is recorded, retry goes on from there."
+APPLIED_BEFORE = (
+    "This plan was applied before, and the database does not know what came of it: it was brought back from an earlier "
+    "day. Look at what exists, then use workspace.unlock."
+)
+UNSURE = (
+    "Terraform may still work here: its worker died just when it started it, or stands on a host that does not answer. "
+    "Look for the process, then use workspace.unlock."
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ def begin(run_id: int) -> Job | None:
         return None
     run = service.get(run_id)
     if not states.hold(run.workspace, run.id, fence=lease.fence):  # before its state is read, so that it stays so
+        run.held_up = WORKSPACE
         leases.release(lease)
         return None
     try:
@@ -55,7 +66,7 @@ def begin(run_id: int) -> Job | None:
     except NotFound as error:
         service.fail(run, f"{error.message} Nothing was applied.")
         return None
-    trouble = _difference(run, job)
+    trouble = _trouble(run, job)
     if trouble:
         planning.again(run, trouble)
         return None
@@ -75,12 +86,11 @@ def settle(run: Run, outcome: Outcome) -> None:
     problem = _store_state(run, outcome)
     if outcome.aside:
         states.quarantine(run.workspace, outcome.aside)
-    stored = states.latest(run.workspace)
-    found = states.resources_of(stored.content) if stored else []
-    inventory.record(_owner(run), found, orphans=_orphans(outcome, found))
-    if stored:
-        outputs = states.outputs_of(stored.content).items()
-        run.outputs = {name: service.MASK if each["sensitive"] else each["value"] for name, each in outputs}
+    try:
+        _record(run, outcome)
+    except Conflict as error:  # a state that does not open says nothing of what exists, so nothing is ended by it
+        states.quarantine(run.workspace, error.message)
+        problem = error.message
     if problem or outcome.error:
         service.fail(run, " ".join(filter(None, [outcome.error, problem])))
     elif outcome.canceled:
@@ -90,13 +100,33 @@ def settle(run: Run, outcome: Outcome) -> None:
         service.tell(run, "applied", texts.applied(service.facts(run)))
 
 
-def _difference(run: Run, job: Job) -> str | None:
+def _record(run: Run, outcome: Outcome) -> None:
+    """Bring inventory and outputs to what the state holds."""
+    stored = states.latest(run.workspace)
+    found = states.resources_of(stored.content) if stored else []
+    inventory.record(_owner(run), found, orphans=_orphans(outcome, found))
+    if stored:
+        outputs = states.outputs_of(stored.content).items()
+        run.outputs = {name: service.MASK if each["sensitive"] else each["value"] for name, each in outputs}
+
+
+def _trouble(run: Run, job: Job) -> str | None:
     """Why the plan that was approved must not be applied; None when everything is as it was."""
     if job.plan is None:
         return "The plan that was approved is not there any more; a new one is made."
-    if run.approved_digest != digest_of(job.inputs(job.plan, job.lock)):
-        return "The plan, its module, its variables or the state changed since the approval; a new plan is made."
-    return None
+    if run.decision != "approved":
+        return "No agreement to the plan is on record any more; a new one is made."
+    if expiry.is_over(run):
+        return "The plan that was approved has expired; a new one is made."
+    if run.approved_digest == job.digest:
+        return None
+    kept = files.fetch_all(run.id).get(files.PARTS, b"{}")
+    changed = difference(json.loads(kept), job.parts)
+    if not changed:
+        return "The approval was given to another plan than the one that is kept; a new one is made."
+    if "variables" in changed:  # nobody has seen what is asked for now
+        run.rules = {**run.rules, "apply_on_agree": False}
+    return f"Not as approved: {', '.join(changed)} changed since the approval; a new plan is made."
 
 
 def _store_state(run: Run, outcome: Outcome) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 
 from opsplatform.core.db import db, now
+from opsplatform.core.settings import settings
 from opsplatform.notifications import texts
 from opsplatform.runs import service
 from opsplatform.runs.models import Run, RunStatus
@@ -22,6 +23,12 @@ def expire(life: dt.timedelta) -> None:
     for run in _waiting_since(now() - life + WARN_BEFORE):
         ends_at = (run.planned_at or now()) + life
         service.tell(run, "expiring", texts.expires_soon(service.facts(run), ends_at))
+
+
+def is_over(run: Run) -> bool:
+    """Whether its plan is too old to be applied, whatever was decided."""
+    life = dt.timedelta(days=settings().ops_plan_expiry_days)
+    return run.planned_at is not None and run.planned_at <= now() - life
 
 
 def _waiting_since(moment: dt.datetime) -> Sequence[Run]:

@@ -1,7 +1,8 @@
 """What an apply made or may have made, as Terraform told it line by line; what its state does not hold is orphaned.
 
 Terraform says `apply_start` before it asks the provider and `apply_complete` before it writes its state. So what was
-begun and not ended when everything died may exist, with an id that nobody knows.
+begun and not ended when everything died may exist, with an id that nobody knows. The same holds for what failed without
+a word of the cloud about it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,8 +11,9 @@ from typing import Any
 
 from opsplatform.adapters.terraform_events import Completed, Progress, parse
 
-# The provider died with a call in hand: Terraform calls that a failure, the cloud may have carried it out.
-PROVIDER_DIED = frozenset({"Plugin did not respond", "Request cancelled"})
+# Terraform gave a call up, or the provider died with it in hand: both are called failures, the cloud may have carried
+# it out.
+GIVEN_UP = frozenset({"Plugin did not respond", "Request cancelled", "operation canceled"})
 
 
 @dataclass
@@ -47,9 +49,8 @@ class Journal(Progress):
 
     def made(self) -> dict[str, str | None]:
         """What exists or may exist, by address, with the id its provider gave; None when nobody knows it."""
-        unsure = set(self.under_way)
-        if any(error.summary in PROVIDER_DIED for error in self.errors):  # it does not say for which resource
-            unsure |= self.failed_creations - {error.address for error in self.errors}
+        explained = {error.address for error in self.errors if error.summary not in GIVEN_UP}
+        unsure = self.under_way | (self.failed_creations - explained)
         return {**self.created(), **dict.fromkeys(sorted(unsure))}
 
     def _follow(self, kind: str, address: str) -> None:

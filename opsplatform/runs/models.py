@@ -64,6 +64,10 @@ MACHINE = Machine(
 NEXT = MACHINE.next
 ENDS = MACHINE.ends
 
+WORKSPACE = "workspace"  # another run holds it, or it is quarantined
+TROUBLE = "trouble"  # taking it failed for a reason nobody foresaw; it is tried again
+HELD_UP = (WORKSPACE, TROUBLE, "memory", "cores")  # the last two: there is no room on a worker's host
+
 KINDS = ("create", "change", "destroy", "drift")
 
 
@@ -84,6 +88,7 @@ class Run(Leased, Base):
         Index(None, "module", "id"),
         Index(None, "applicant_userid", "id"),
         Index(None, "approval_id"),
+        Index("ix_run_turn", "status", "applicant_userid", "module", "kind", "held_up", "id"),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -112,6 +117,7 @@ class Run(Leased, Base):
     outputs: Mapped[dict[str, Any] | None]  # sensitive ones masked
     error: Mapped[str | None] = mapped_column(LongText)
     cancel_requested_by: Mapped[str | None] = mapped_column(String(128))
+    held_up: Mapped[str | None] = mapped_column(String(10))  # what it waits for besides its turn: one of HELD_UP
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     created_at: Mapped[dt.datetime] = mapped_column(default=now)
     started_at: Mapped[dt.datetime | None]
@@ -127,6 +133,7 @@ class Run(Leased, Base):
                 allowed=sorted(MACHINE.after(self.status)),
             )
         self.status = status
+        self.held_up = None
         if status in ENDS:
             self.finished_at = now()
 
@@ -134,6 +141,27 @@ class Run(Leased, Base):
     def ended(self) -> bool:
         """Whether nothing can happen to it any more."""
         return self.status in ENDS
+
+
+class RunCost(Base):
+    """What a step of a module took so far: what the next one is expected to take."""
+
+    __tablename__ = "run_cost"
+
+    module: Mapped[str] = mapped_column(String(63), primary_key=True)
+    step: Mapped[str] = mapped_column(String(10), primary_key=True)  # plan, apply
+    memory_mb: Mapped[float] = mapped_column(Float(53))
+    cores: Mapped[float] = mapped_column(Float(53))  # that it keeps busy
+    seconds: Mapped[float] = mapped_column(Float(53))
+
+
+class RunTurn(Base):
+    """When an applicant's turn was last, so that the next is another's."""
+
+    __tablename__ = "run_turn"
+
+    applicant_userid: Mapped[str] = mapped_column(String(128), primary_key=True)
+    taken_at: Mapped[float] = mapped_column(Float(53))  # by the database's clock
 
 
 class RunStep(Base):

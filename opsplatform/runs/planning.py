@@ -1,6 +1,7 @@
 """Plan a run: take it, remember what Terraform would do, and decide what that plan may lead to."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import and_, or_
@@ -14,9 +15,9 @@ from opsplatform.core.masking import mask_plan
 from opsplatform.core.queue import enqueue
 from opsplatform.notifications import texts
 from opsplatform.runs import files, service
-from opsplatform.runs.digest import digest_of, summarise
+from opsplatform.runs.digest import canonical, summarise
 from opsplatform.runs.jobs import Job, read_job
-from opsplatform.runs.models import Run, RunStatus
+from opsplatform.runs.models import WORKSPACE, Run, RunStatus
 from opsplatform.states import service as states
 
 MOST_ATTEMPTS = 5
@@ -31,6 +32,7 @@ def begin(run_id: int) -> Job | None:
         return None
     run = service.get(run_id)
     if not states.hold(run.workspace, run.id, fence=lease.fence):
+        run.held_up = WORKSPACE
         run.attempts -= 1  # to wait is no attempt: whoever goes first may take weeks, and wakes this one when it ends
         leases.release(lease)
         return None
@@ -67,31 +69,37 @@ def finish(job: Job, plan: bytes, lock: bytes, plan_json: dict[str, Any], engine
     summary = summarise(plan_json)
     limits = catalog.Limits(**job.rules["limits"])
     refusals = catalog.check_plan(limits, plan_json, actions=DESTROYS if run.kind == "destroy" else None)
-    run.plan_digest = digest_of(job.inputs(plan, lock))
+    made = replace(job, plan=plan, lock=lock, plan_json=canonical(mask_plan(plan_json)))
+    run.plan_digest = made.digest
     run.plan = {**{name: summary[name] for name in PLAN_FACTS}, "digest": run.plan_digest}
     run.engine = engine
-    masked = mask_plan(plan_json)
-    files.keep(run.id, files.PLAN_JSON, json.dumps(masked, ensure_ascii=False).encode())
+    files.keep(run.id, files.PLAN_JSON, made.plan_json)
     if refusals:
         service.fail(run, "The plan is not allowed: " + "; ".join(refusals))
-        return
-    if not (summary["add"] or summary["change"] or summary["destroy"] or summary["outputs_change"]):
+    elif not any(summary[name] for name in WORK):
         service.end(run, RunStatus.PLANNED_AND_FINISHED)
         service.tell(run, "nothing", texts.nothing_to_do(service.facts(run)))
-        return
-    files.keep(run.id, files.PLAN, plan)
-    files.keep(run.id, files.LOCK, lock)
+    else:
+        files.keep(run.id, files.PLAN, plan)
+        files.keep(run.id, files.LOCK, lock)
+        files.keep(run.id, files.PARTS, json.dumps(made.parts).encode())
+        _show(run, made)
+
+
+def _show(run: Run, made: Job) -> None:
+    """Let a plan be decided on."""
     run.move_to(RunStatus.PLANNED)
     run.planned_at = now()
-    leases.release(job.lease)
+    leases.release(made.lease)
     service.note(run)
-    service.comment(run, f"plan:{run.plan_digest[:16]}", texts.plan_ready(service.facts(run)))
+    service.comment(run, f"plan:{made.digest[:16]}", texts.plan_ready(service.facts(run)))
     if run.decision == "approved":
         service.go_on(run)
 
 
 DESTROYS = ("delete",)
-PLAN_FACTS = ("add", "change", "destroy", "summary", "creates_only")
+PLAN_FACTS = ("add", "change", "destroy", "imports", "summary", "creates_only")
+WORK = ("add", "change", "destroy", "imports", "outputs_change")
 
 
 def fail(lease: Lease, error: str, *, canceled: bool) -> None:
@@ -109,7 +117,7 @@ def again(run: Run, reason: str) -> None:
     run.move_to(RunStatus.PENDING)
     run.lease_owner = run.lease_until = None
     service.note(run, text=reason)
-    enqueue("runs.plan", run_id=run.id)
+    enqueue("runs.work")
 
 
 def _take_version(run: Run) -> None:

@@ -2,11 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import load_only
 
 from opsplatform.core.db import db
+from opsplatform.runs.digest import short
 from opsplatform.runs.models import NEXT, Run, RunLogLine, RunProgress, RunStep
 
 
@@ -29,6 +31,16 @@ def ids_by_approval(approval_ids: Sequence[int]) -> dict[int, list[int]]:
     query = select(Run).where(Run.approval_id.in_(approval_ids)).order_by(Run.id).options(load_only(Run.approval_id))
     for run in db.session.scalars(query):
         found.setdefault(run.approval_id or 0, []).append(run.id)
+    return found
+
+
+def approved_plans(approval_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """The plan each of these approvals was given to last: its run, its digest, and the digest as people compare it."""
+    found: dict[int, dict[str, Any]] = {}
+    query = select(Run).where(Run.approval_id.in_(approval_ids), Run.approved_digest.is_not(None)).order_by(Run.id)
+    for run in db.session.scalars(query.options(load_only(Run.approval_id, Run.approved_digest))):
+        digest = run.approved_digest or ""
+        found[run.approval_id or 0] = {"run_id": run.id, "digest": digest, "short": short(digest)}
     return found
 
 

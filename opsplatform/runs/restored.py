@@ -4,13 +4,13 @@ from sqlalchemy import func, select
 
 from opsplatform.core.db import db
 from opsplatform.runs import files
-from opsplatform.runs.models import ENDS, Run, RunStatus
+from opsplatform.runs.models import ENDS, Run
 
 
 def distrust(run: Run) -> None:
-    """Let no plan of this run be applied that nobody has looked at since the restore."""
-    if run.ended or (run.status == RunStatus.PLANNED and run.decision == "approved"):
-        return  # the latter waits for a person already
+    """Let no plan of this run be applied that was made before the restore, or that nobody has looked at since."""
+    if run.ended:
+        return
     run.rules = {**run.rules, "apply_on_agree": False}
     files.drop(run.id, files.PLAN)
 

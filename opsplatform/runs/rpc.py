@@ -9,10 +9,13 @@ from pydantic import Field
 from opsplatform.core.errors import NotFound
 from opsplatform.core.rpc import Method, caller
 from opsplatform.core.schemas import Cursor, Limit, Page, RowId, ShortText, page
-from opsplatform.runs import files, queries, schemas, service
+from opsplatform.core.settings import settings
+from opsplatform.runs import files, queries, schemas, service, unlocking, waiting
 from opsplatform.runs.digest import action_of
 from opsplatform.runs.models import Run, RunLogLine, RunStep
 from opsplatform.runs.schemas import LogOut, RevealedOut, RunOut, RunPlanOut, WatchOut
+from opsplatform.states import service as states
+from opsplatform.states.schemas import WorkspaceName, WorkspaceOut, workspace
 
 Status = Literal[
     "pending", "planning", "planned", "apply_queued", "applying",
@@ -119,6 +122,12 @@ def retry_run(id: RowId, reason: Reason | None = None) -> RunOut:  # noqa: A002 
     return _dump(service.retry(id, by=caller().username, reason=reason))
 
 
+def unlock_workspace(name: WorkspaceName) -> WorkspaceOut:
+    """Take lock, holder and quarantine away by force; refused while Terraform works there, as far as we can see."""
+    unlocking.unlock(name, settings().data_dir)
+    return cast("WorkspaceOut", workspace.dump(states.get(name)))
+
+
 def _log(run: Run, *, after: int | None, before: int | None, limit: int, tail: bool) -> LogOut:
     found = queries.log_lines(run.id, after=after, before=before, limit=limit, tail=tail)
     shown = list(_whole_lines(found[::-1]))[::-1] if tail else list(_whole_lines(found))
@@ -147,14 +156,15 @@ def _dump(run: Run) -> RunOut:
 
 
 def _dump_all(found: Sequence[Run]) -> list[RunOut]:
-    timelines = queries.timelines([run.id for run in found])
-    return [_dump_one(run, timelines[run.id]) for run in found]
+    timelines, waits = queries.timelines([run.id for run in found]), waiting.waits(found)
+    return [_dump_one(run, timelines[run.id], waits.get(run.id)) for run in found]
 
 
-def _dump_one(run: Run, timeline: Sequence[RunStep]) -> RunOut:
+def _dump_one(run: Run, timeline: Sequence[RunStep], wait: dict[str, Any] | None) -> RunOut:
     permitted = caller()
     actions = [action for action in service.actions(run) if permitted.may(f"run.{action}")]
-    return cast("RunOut", {**schemas.run.dump(run), "timeline": schemas.steps.dump(timeline), "actions": actions})
+    more = {"timeline": schemas.steps.dump(timeline), "queue": wait, "actions": actions}
+    return cast("RunOut", {**schemas.run.dump(run), **more})
 
 
 METHODS = (
@@ -168,4 +178,5 @@ METHODS = (
     Method("run.discard", discard_run, changes=True),
     Method("run.cancel", cancel_run, changes=True),
     Method("run.retry", retry_run, changes=True),
+    Method("workspace.unlock", unlock_workspace, changes=True),
 )

@@ -14,6 +14,7 @@ class PlanOut(TypedDict):
     add: int
     change: int
     destroy: int
+    imports: int
     digest: str
     summary: str
     creates_only: bool
@@ -26,6 +27,17 @@ class StepOut(TypedDict):
     at: str
     by: str | None
     note: str | None
+
+
+class WaitOut(TypedDict):
+    """What a run waits for, and its place in the line: turn, memory, cores, workspace, unlock, approval, confirmation.
+
+    After `trouble` it is tried again. `run_id` is the run that holds its workspace.
+    """
+
+    waiting_for: str
+    position: int | None
+    run_id: int | None
 
 
 class RunOut(TypedDict):
@@ -50,6 +62,7 @@ class RunOut(TypedDict):
     started_at: str | None
     finished_at: str | None
     attempts: int
+    queue: WaitOut | None
     actions: list[str]
 
 

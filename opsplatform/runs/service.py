@@ -18,13 +18,13 @@ from opsplatform.runs.digest import short
 from opsplatform.runs.models import Run, RunProgress, RunStatus, RunStep
 from opsplatform.states import service as states
 
-APPLY_FIRST = 10
 MASK = "***"
 PROGRESS = cast("Table", RunProgress.__table__)
 # Built once: it runs at every step of every run.
 TOUCH = update(PROGRESS).where(PROGRESS.c.run_id == bindparam("run")).values(version=PROGRESS.c.version + 1)
 
 distrust = restored.distrust
+approved_plans = queries.approved_plans
 ids_by_approval = queries.ids_by_approval
 runs_of_approval = queries.runs_of_approval
 
@@ -56,6 +56,7 @@ def queue_run(order: Order, applicant: Applicant, *, origin: str, workspace: str
         rules={
             "apply_on_agree": order.apply_on_agree,
             "sensitive": list(order.sensitive),
+            "ephemeral": list(order.ephemeral),
             "limits": asdict(order.limits),
         },
     )
@@ -67,7 +68,7 @@ def queue_run(order: Order, applicant: Applicant, *, origin: str, workspace: str
     db.session.add(RunProgress(run_id=run.id))
     states.open_workspace(workspace, module=order.module, environment=order.environment)
     note(run)
-    enqueue("runs.plan", run_id=run.id)
+    enqueue("runs.work")
     return run
 
 
@@ -164,10 +165,10 @@ def retry(run_id: int, *, by: str, reason: str | None) -> Run:
     run.rules = _rules_of_retry(old.rules)
     db.session.add(run)
     db.session.flush()
-    files.keep(run.id, files.VARIABLES, files.fetch(old.id, files.VARIABLES) or b"{}")
+    files.keep(run.id, files.VARIABLES, files.fetch_all(old.id).get(files.VARIABLES, b""))
     db.session.add(RunProgress(run_id=run.id))
     note(run, by=by, text=reason or f"retry of run {old.id}")
-    enqueue("runs.plan", run_id=run.id)
+    enqueue("runs.work")
     return run
 
 
@@ -229,7 +230,7 @@ def queue_apply(run: Run, *, by: str | None = None, note_text: str | None = None
     """Hand the plan that stands to a worker."""
     run.move_to(RunStatus.APPLY_QUEUED)
     note(run, by=by, text=note_text)
-    enqueue("runs.apply", run_id=run.id, priority=APPLY_FIRST)
+    enqueue("runs.work")
 
 
 def end(run: Run, status: RunStatus, *, by: str | None = None, note_text: str | None = None) -> None:
@@ -244,13 +245,14 @@ def end(run: Run, status: RunStatus, *, by: str | None = None, note_text: str | 
 
 
 def wake_next(workspace: str) -> None:
-    """Hand the workspace's oldest waiting run to a worker."""
+    """Put the workspace's oldest waiting run back in turn."""
     waiting = (
         select(Run.id).where(Run.workspace == workspace, Run.status == RunStatus.PENDING).order_by(Run.id).limit(1)
     )
     run_id = db.session.scalar(waiting)
     if run_id is not None:
-        enqueue("runs.plan", run_id=run_id)
+        db.session.execute(update(Run).where(Run.id == run_id).values(held_up=None))
+        enqueue("runs.work")
 
 
 def fail(run: Run, error: str) -> None:

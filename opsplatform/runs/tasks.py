@@ -2,57 +2,79 @@
 
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from opsplatform.adapters.admission import Ledger, Room
 from opsplatform.adapters.registry import adapters
 from opsplatform.adapters.terraform import Finished
-from opsplatform.core.db import transaction
+from opsplatform.core.db import reading, transaction
 from opsplatform.core.errors import UpstreamError
 from opsplatform.core.leases import LeaseLost, heart
 from opsplatform.core.masking import Scrubber
 from opsplatform.core.metrics import RUN_SECONDS, SETTLE_SECONDS
+from opsplatform.core.patience import insist
+from opsplatform.core.queue import enqueue, run_apart
 from opsplatform.core.settings import settings
-from opsplatform.runs import applying, expiry, planning, sweeping, tickets, workdir
-from opsplatform.runs.applying import Outcome
-from opsplatform.runs.digest import digest_of
+from opsplatform.runs import adoption, applying, costs, expiry, planning, restored, sweeping, tickets, turns, workdir
+from opsplatform.runs.applying import APPLIED_BEFORE, DIED, UNSURE, Outcome
 from opsplatform.runs.jobs import LARGE, Job
 from opsplatform.runs.journal import Journal
+from opsplatform.runs.turns import Turn, TurnFailed
 from opsplatform.runs.watch import RunWatch
 from opsplatform.runs.workdir import Workdir
 
 APPLY_GRACE = 600.0
 SETTLE_GRACE = 60.0
-UNSURE = (
-    "Terraform may still work here: its worker died just when it started it, or stands on a host that does not answer. "
-    "Look for the process, then use workspace.unlock."
-)
+TICKET_SECONDS = 90 * 24 * 3600.0  # a database that is brought back is hardly older
 
 
-def plan(run_id: int) -> None:
-    """Plan one run; whoever comes second finds it taken."""
-    with transaction():
-        job = planning.begin(run_id)
-    if job is None:
-        return
+def work() -> None:
+    """Take the run whose turn it is and do its next step, apart from the queue: that may take long."""
+    turn = None
+    try:
+        with transaction():
+            turn = turns.take(_ledger())
+            if turn and turn.others_wait:  # this wake-up may have been another run's
+                enqueue("runs.work")
+    except TurnFailed as failed:
+        with transaction():
+            turns.set_aside(failed.run_id)
+            enqueue("runs.work")
+        raise
+    except BaseException:
+        if turn:
+            turn.place.give_back()
+        raise
+    if turn:
+        run_apart(f"runs.{turn.step}", partial(_do, turn), run_id=turn.job.run_id)
+
+
+def _do(turn: Turn) -> None:
+    try:
+        (_apply_run if turn.step == "apply" else _plan_run)(turn.job)
+    finally:
+        if turn.place.give_back():
+            with transaction():
+                enqueue("runs.work")
+
+
+def _plan_run(job: Job) -> None:
     folder = workdir.folder_of(settings().data_dir, job.run_id, job.lease.fence)
     with heart().held(job.lease):
         try:
             _plan(job, folder)
         except (UpstreamError, OSError) as error:
-            with transaction():
-                planning.fail(job.lease, _words(error), canceled=False)
+            insist(partial(planning.fail, job.lease, _words(error), canceled=False))
         finally:
             folder.remove()
 
 
-def apply(run_id: int) -> None:
-    """Apply one run's plan; whoever comes second finds it taken."""
-    with transaction():
-        job = applying.begin(run_id)
-    if job is None:
-        return
+def _apply_run(job: Job) -> None:
     folder = workdir.folder_of(settings().data_dir, job.run_id, job.lease.fence)
     with heart().held(job.lease):
         watch = _watch(job, folder)
@@ -61,10 +83,8 @@ def apply(run_id: int) -> None:
         except (UpstreamError, OSError) as error:
             sure = _stop(folder) or isinstance(error, UpstreamError) or not tickets.is_taken(_data_dir(), _ticket(job))
             outcome = _outcome(folder, watch.progress, error=_words(error), sure=sure)
-        with transaction():
-            watch.save()
-            applying.finish(job.lease, outcome)
-        tickets.drop(_data_dir(), _ticket(job))
+        insist(_with(job, "apply", watch, partial(applying.finish, job.lease, outcome)))
+        tickets.close(_data_dir(), _ticket(job))
         folder.remove()
 
 
@@ -84,24 +104,33 @@ def settle(run_id: int) -> None:
         sure = _stop(folder) or holder == tickets.SETTLED
         if not sure and tickets.is_starting(_data_dir(), ticket, holder):
             return  # its worker lives and starts Terraform at this moment; the sweeper comes again
-        error = "The worker died while it applied the plan; what exists is recorded, retry goes on from there."
-        outcome = _outcome(folder, _journal(folder) if folder else shown, error=error, sure=sure)
-        with transaction():
-            applying.finish(lease, outcome)
+        outcome = _outcome(folder, _journal(folder) if folder else shown, error=DIED, sure=sure)
+        if holder == tickets.ENDED:
+            outcome = replace(outcome, error=APPLIED_BEFORE, aside=APPLIED_BEFORE)
+        insist(partial(applying.finish, lease, outcome))
         if folder:
             folder.remove()
 
 
 def sweep() -> None:
-    """Wake a worker for what nobody picked up."""
+    """Wake a worker for what nobody picked up; remove the folders that dead ones left on this host."""
+    quiet = workdir.quiet(_data_dir())
     with transaction():
         sweeping.sweep()
+        left = sweeping.left_behind(quiet)
+    for run_id, fence in left:
+        workdir.folder_of(_data_dir(), run_id, fence).remove()
 
 
 def expire() -> None:
-    """Discard plans that waited too long for their approval, and warn before."""
+    """Discard plans that waited too long for their approval, and warn before; forget tickets of long ago."""
     with transaction():
         expiry.expire(timedelta(days=settings().ops_plan_expiry_days))
+    old = tickets.old(_data_dir(), TICKET_SECONDS)
+    with reading():
+        under_way = {run_id for run_id, _ in restored.under_way()}
+    for ticket in (name for name, run_id in old.items() if run_id not in under_way):
+        tickets.drop(_data_dir(), ticket)
 
 
 def _plan(job: Job, folder: Workdir) -> None:
@@ -114,23 +143,18 @@ def _plan(job: Job, folder: Workdir) -> None:
         watch.progress = Journal()
         finished = _run_plan(job, folder, watch)
     if not finished.succeeded:
-        with transaction():
-            watch.save()
-            planning.fail(job.lease, watch.clean(finished.first_error), canceled=finished.canceled)
+        error = watch.clean(finished.first_error + adoption.hint(job.orphans))
+        insist(_with(job, "plan", watch, partial(planning.fail, job.lease, error, canceled=finished.canceled)))
         return
     terraform = adapters().terraform
-    plan_json = terraform.show_plan(
-        folder.module, folder.plan, env=_environment(job, folder), timeout=_limit(job, "plan_seconds")
-    )
+    plan_json = terraform.show_plan(folder.module, folder.plan, env=_environment(job, folder), **_bounds(job, "plan"))
     lock = folder.module / workdir.LOCK_FILE
-    lock_bytes = lock.read_bytes() if lock.is_file() else b""
-    with transaction():
-        watch.save()
-        planning.finish(job, folder.plan.read_bytes(), lock_bytes, plan_json, terraform.version())
+    made = (folder.plan.read_bytes(), lock.read_bytes() if lock.is_file() else b"", plan_json, terraform.version())
+    insist(_with(job, "plan", watch, partial(planning.finish, job, *made)))
 
 
 def _run_plan(job: Job, folder: Workdir, watch: RunWatch) -> Finished:
-    workdir.render(folder, job.module_files, variables=job.variables, backend=job.backend, state=job.state)
+    workdir.render(folder, job.files, variables=job.variables, backend=job.backend, state=job.state)
     _copy_lock(job, folder)
     begun = time.perf_counter()
     finished = adapters().terraform.plan(
@@ -138,15 +162,15 @@ def _run_plan(job: Job, folder: Workdir, watch: RunWatch) -> Finished:
         var_file=folder.variables,
         out=folder.plan,
         env=_environment(job, folder),
-        timeout=_limit(job, "plan_seconds"),
         watch=watch,
         destroy=job.kind == "destroy",
+        **_bounds(job, "plan"),
     )
-    return _clocked("plan", begun, finished)
+    return _clocked("plan", begun, finished, watch)
 
 
 def _apply(job: Job, folder: Workdir, watch: RunWatch) -> Outcome:
-    workdir.render(folder, job.module_files, variables=job.variables, backend=job.backend, state=job.state)
+    workdir.render(folder, job.files, variables=job.ephemeral or b"{}", backend=job.backend, state=job.state)
     workdir.write_private(folder.plan, job.plan or b"")
     _copy_lock(job, folder)
     environment = _environment(job, folder)
@@ -159,18 +183,31 @@ def _apply(job: Job, folder: Workdir, watch: RunWatch) -> Outcome:
         folder.module,
         folder.plan,
         env=environment,
-        timeout=_limit(job, "apply_seconds"),
         grace=APPLY_GRACE,
+        var_file=folder.variables if job.ephemeral else None,
         watch=watch,
+        **_bounds(job, "apply"),
     )
-    _clocked("apply", begun, finished)
+    _clocked("apply", begun, finished, watch)
     canceled = finished.canceled and not finished.succeeded
     error = None if finished.succeeded or canceled else watch.clean(finished.first_error)
     return _outcome(folder, watch.progress, error=error, canceled=canceled)
 
 
-def _clocked(step: str, begun: float, finished: Finished) -> Finished:
+def _with(job: Job, step: str, watch: RunWatch, record: Callable[[], None]) -> Callable[[], None]:
+    """What Terraform said and took is written with what became of it."""
+
+    def write() -> None:
+        watch.save()
+        costs.learn(job.module, step, watch.used)
+        record()
+
+    return write
+
+
+def _clocked(step: str, begun: float, finished: Finished, watch: RunWatch) -> Finished:
     """Count how long it took, and whether it went well."""
+    watch.used = finished.used
     RUN_SECONDS.labels(step, "ok" if finished.succeeded else "failed").observe(time.perf_counter() - begun)
     return finished
 
@@ -217,8 +254,8 @@ def _outcome(
 
 
 def _stop(folder: Workdir | None) -> bool:
-    """Stop the Terraform that may still work in the folder; False when none is noted there."""
-    process = folder.read_process() if folder else None
+    """Stop the Terraform that may still work in the folder; False when none was noted or is found there."""
+    process = folder.find_process() if folder else None
     if process is None:
         return False
     adapters().terraform.stop_process(*process, grace=SETTLE_GRACE)
@@ -226,7 +263,11 @@ def _stop(folder: Workdir | None) -> bool:
 
 
 def _ticket(job: Job) -> str:
-    return tickets.of_plan(job.run_id, digest_of(job.inputs(job.plan or b"", job.lock)))
+    return tickets.of_plan(job.run_id, job.digest)
+
+
+def _ledger() -> Ledger:
+    return Ledger(_data_dir() / "host.json", Room.of_host(settings().ops_worker_memory_mb))
 
 
 def _data_dir() -> Path:
@@ -241,8 +282,8 @@ def _journal(folder: Workdir) -> Journal:
     return journal
 
 
-def _limit(job: Job, name: str) -> float:
-    return float(job.rules["limits"][name])
+def _bounds(job: Job, step: str) -> dict[str, Any]:
+    return {"timeout": float(job.rules["limits"][f"{step}_seconds"]), "limits": job.limits}
 
 
 def _words(error: UpstreamError | OSError) -> str:

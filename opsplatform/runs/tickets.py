@@ -3,6 +3,9 @@
 A worker that only was slow (stopped, swapped out, cut off from the database) may wake up after its run was settled. It
 asks for the ticket right before it starts Terraform, finds it taken, and starts nothing. On the other hand, who
 settles a run and finds its ticket taken knows that Terraform may have been started, also where no process is noted.
+
+A ticket outlives its run for a while: a database that was brought back from an earlier day does not know that the plan
+was applied, the ticket does.
 """
 
 import os
@@ -15,6 +18,7 @@ from opsplatform.adapters.process_table import is_running, start_time_of
 
 SETTLED = "settled"  # by a worker of the host on which the run was applied
 AWAY = "away"  # by a worker of another host, which cannot know what goes on there
+ENDED = "ended"  # Terraform was started with it, and its own worker has ended the run
 LONGEST_START_SECONDS = 600.0
 
 
@@ -52,8 +56,21 @@ def is_starting(data_dir: Path, plan: str, holder: str) -> bool:
     return pid.isdecimal() and age < LONGEST_START_SECONDS and is_running(int(pid), start_time)
 
 
+def close(data_dir: Path, plan: str) -> None:
+    """Note that the run was ended by the worker that started its Terraform, if it came to that."""
+    if is_taken(data_dir, plan):
+        _path(data_dir, plan).write_text(ENDED, encoding="ascii")
+
+
+def old(data_dir: Path, seconds: float) -> dict[str, int]:
+    """The tickets that nobody has touched for that long, each with its run."""
+    before = time.time() - seconds
+    found = (path for path in (data_dir / "tickets").glob("*-*") if path.stat().st_mtime < before)
+    return {path.name: int(path.name.partition("-")[0]) for path in found}
+
+
 def drop(data_dir: Path, plan: str) -> None:
-    """Forget the ticket of a run that its own worker has ended; that of a settled one stays for good."""
+    """Forget a ticket."""
     _path(data_dir, plan).unlink(missing_ok=True)
 
 

@@ -1,16 +1,23 @@
-"""Follow a running Terraform: log lines and progress into the database, stop requests out of it."""
+"""Follow a running Terraform: log lines and progress into the database, stop requests out of it.
 
+However much it says, a limited part of it is kept; what it says about a mistake always is.
+"""
+
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import OperationalError
 
+from opsplatform.adapters.process_limits import NOTHING
 from opsplatform.adapters.terraform import LogLine
 from opsplatform.adapters.terraform_events import render
 from opsplatform.core import leases
-from opsplatform.core.db import db, reading, transaction
+from opsplatform.core.db import after_commit, db, in_transaction, reading
 from opsplatform.core.errors import Conflict, NoPermission
 from opsplatform.core.leases import Lease
 from opsplatform.core.masking import Scrubber
@@ -23,6 +30,12 @@ FLUSH_SECONDS = 0.5
 FLUSHES = 2  # after the last line, because Terraform writes its state only after it has spoken
 ASK_SECONDS = 1.0
 LONGEST_LINE = 8_000
+MOST_LINES = 50_000  # of one plan or apply
+MOST_TEXT = 16 << 20  # characters
+MOST_WAITING = 2_000  # lines in memory
+CUT = "(it said more than is kept; from here on only errors and warnings are shown)"
+
+log = logging.getLogger(__name__)
 
 
 class RunWatch:
@@ -36,23 +49,28 @@ class RunWatch:
         self._scrubber = scrubber
         self._workdir = workdir
         self._mirror = mirror
-        self._waiting: list[LogLine] = []
+        self._waiting: list[dict[str, Any]] = []  # rows as they will be written, without their numbers
+        self._lines_left, self._text_left = MOST_LINES, MOST_TEXT
         self._flushed_at = self._asked_at = self._begun_at = time.monotonic()
+        self._pause_until = 0.0
         self._stop = False
         self._flushes_due = 0
         self._mirrored: bytes | None = None
         self.progress = Journal()
+        self.used = NOTHING
 
     def started(self, pid: int, start_time: str) -> None:
         """Leave a note of the process in the run's folder, so that it can be found when this worker is gone."""
         self._workdir.note_process(pid, start_time)
 
     def lines(self, lines: Sequence[LogLine]) -> None:
-        """Take new output; write it when the last writing is a while ago."""
+        """Take new output; write it when the last writing is a while ago, or much of it waits."""
+        self._flushes_due = FLUSHES
         for line in lines:
             self.progress.take(line.message)
-        self._waiting.extend(lines)
-        self._flushes_due = FLUSHES
+            self._keep(line)
+            if len(self._waiting) >= MOST_WAITING:
+                self._flush()
         self._flush_when_due()
 
     def wants_stop(self) -> bool:
@@ -62,7 +80,7 @@ class RunWatch:
         self._flush_when_due()  # Terraform may say nothing for minutes; what it said last must not wait for that
         if not self._stop and time.monotonic() - self._asked_at >= ASK_SECONDS:
             self._asked_at = time.monotonic()
-            with reading():
+            with suppress(OperationalError), reading():  # nobody can stop or take over while the database is away
                 self._stop = self._read_stop()
         return self._stop
 
@@ -75,13 +93,10 @@ class RunWatch:
         self._flushed_at = time.monotonic()
         run_id = self._lease.row_id
         last = db.session.scalar(select(RunProgress.last_line).where(RunProgress.run_id == run_id)) or 0
-        rows = [
-            {"run_id": run_id, "n": n, "at": line.at, "stream": line.stream, "text": self._clean(line)}
-            for n, line in enumerate(self._waiting, last + 1)
-        ]
+        rows = [{"run_id": run_id, "n": n, **row} for n, row in enumerate(self._waiting, last + 1)]
         if rows:
             db.session.execute(insert(RunLogLine), rows)
-        self._waiting = []
+        after_commit(partial(self._waiting.__delitem__, slice(len(rows))))
         values: dict[str, Any] = {"last_line": last + len(rows), "version": RunProgress.version + 1}
         values["resources"] = self.progress.resources()
         values["seconds"] = time.monotonic() - self._begun_at
@@ -91,10 +106,38 @@ class RunWatch:
         if not self._flushes_due or time.monotonic() - self._flushed_at < FLUSH_SECONDS:
             return
         self._flushes_due -= 1
-        with transaction():
-            leases.check(self._lease)
-            self.save()
-            self._save_state()
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write what waits; while the database is away that goes on waiting, and Terraform goes on working."""
+        if time.monotonic() < self._pause_until:
+            return
+        try:
+            in_transaction(self._write)
+        except OperationalError:
+            self._pause_until = time.monotonic() + FLUSH_SECONDS
+            self._flushes_due = FLUSHES
+            log.warning("the database is away; what Terraform says waits for it")
+
+    def _write(self) -> None:
+        leases.check(self._lease)
+        self.save()
+        self._save_state()
+
+    def _keep(self, line: LogLine) -> None:
+        """Let a line wait to be written, unless too much was kept already and it tells of no mistake."""
+        if _tells_of_a_mistake(line):
+            self._wait(line, self._clean(line))
+        elif self._lines_left > 0 and self._text_left > 0:
+            text = self._clean(line)
+            self._lines_left -= 1
+            self._text_left -= len(text)
+            self._wait(line, text)
+            if self._lines_left <= 0 or self._text_left <= 0:
+                self._wait(line, CUT)
+
+    def _wait(self, line: LogLine, text: str) -> None:
+        self._waiting.append({"at": line.at, "stream": line.stream, "text": text})
 
     def _save_state(self) -> None:
         """Mirror the state Terraform keeps in the folder, so that the death of this host loses little."""
@@ -103,7 +146,7 @@ class RunWatch:
             return
         with suppress(Conflict, NoPermission):  # caught in the middle of a write; the next look finds it whole
             states.store(db.session.get_one(Run, self._lease.row_id).workspace, content, run_id=self._lease.row_id)
-            self._mirrored = content
+            after_commit(partial(setattr, self, "_mirrored", content))
 
     def _clean(self, line: LogLine) -> str:
         return self.clean(render(line.text, line.message))[:LONGEST_LINE].replace("\x00", "�")
@@ -113,3 +156,7 @@ class RunWatch:
         if row.fence != self._lease.fence:
             self._lease.lost.set()
         return row.cancel_requested_by is not None or self._lease.lost.is_set()
+
+
+def _tells_of_a_mistake(line: LogLine) -> bool:
+    return line.message is not None and line.message.get("type") == "diagnostic"

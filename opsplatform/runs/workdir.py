@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from opsplatform.adapters.process_table import is_running, leader_in
 from opsplatform.adapters.terraform import Terraform
 from opsplatform.core.errors import UpstreamError
 
@@ -63,6 +64,10 @@ class Workdir:
             return None
         return int(pid), start_time
 
+    def find_process(self) -> tuple[int, str] | None:
+        """The process that works here, also where its worker died before it noted it; or the one that did last."""
+        return self.read_process() or leader_in(self.module)
+
     def read_output(self) -> list[str]:
         """What Terraform wrote to its standard output, line by line."""
         return _read_own(self.module / "stdout").decode("utf-8", "replace").splitlines()
@@ -94,6 +99,18 @@ def last_folder_of(data_dir: Path, run_id: int) -> Workdir | None:
     """The folder the last worker of a run left behind on this host, or None."""
     found = sorted((data_dir / "runs").glob(f"{run_id}-*"), key=lambda path: int(path.name.rpartition("-")[2]))
     return Workdir(found[-1]) if found else None
+
+
+def alive(data_dir: Path) -> dict[int, int]:
+    """The runs of this host whose Terraform lives, each with the number of its process."""
+    noted = ((path.name, Workdir(path).find_process()) for path in (data_dir / "runs").glob("*-*"))
+    return {int(name.partition("-")[0]): process[0] for name, process in noted if process and is_running(*process)}
+
+
+def quiet(data_dir: Path) -> list[tuple[int, int]]:
+    """Run and fence of every folder on this host whose noted process, if there is one, lives no more."""
+    noted = ((path.name.partition("-"), Workdir(path).read_process()) for path in (data_dir / "runs").glob("*-*"))
+    return [(int(run), int(fence)) for (run, _, fence), process in noted if not process or not is_running(*process)]
 
 
 def render(workdir: Workdir, files: ModuleFiles, *, variables: bytes, backend: str, state: bytes | None) -> None:

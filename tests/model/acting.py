@@ -14,10 +14,9 @@ from opsplatform.approvals.models import InboxEvent
 from opsplatform.core.db import db, transaction
 from opsplatform.core.errors import NotFound
 from opsplatform.core.leases import Lease, LeaseLost, owner
-from opsplatform.runs import applying, expiry, jobs, planning, service, sweeping, tasks
+from opsplatform.runs import applying, expiry, jobs, planning, service, sweeping, tasks, unlocking
 from opsplatform.runs.applying import Outcome
 from opsplatform.runs.models import Run
-from opsplatform.states import service as states
 from tests.miniatures import CORP, plan_json, state
 from tests.model import world as w
 from tests.model.staging import FENCE, LOCK, PLAN, Stage, show_in_dingtalk
@@ -158,7 +157,7 @@ def w_life(run: Run) -> Any:
 
 
 def _unlock(stage: Stage, _world: w.World, _row: int) -> None:
-    states.force_unlock(stage.workspace)
+    unlocking.unlock(stage.workspace, stage.platform.app.extensions["settings"].data_dir)
 
 
 def _instance(stage: Stage, world: w.World, number: int, seen: str) -> Instance:

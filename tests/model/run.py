@@ -4,11 +4,14 @@ Worlds are explored two at a time, each in a process of its own. `complete` says
 was looked at; where it is not, everything up to the depth was.
 """
 
+import argparse
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from tests.chaos.figures import keep, listed
 from tests.model import beginnings, notices, protocol
 from tests.model.checking import Explorer, Found
 from tests.model.promises import PROMISES
@@ -63,6 +66,9 @@ def explore(place: Place) -> tuple[str, Found, str]:
 
 def main() -> int:
     """Explore everything and print what was seen."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    kept = parser.parse_args().json
     print("| world | states | transitions | depth | seconds | complete | broken |")
     print("|---|---:|---:|---:|---:|---|---|")
     seen, broken = Found(), []
@@ -77,7 +83,19 @@ def main() -> int:
     print(f"\n{seen.states:,} states, {seen.transitions:,} transitions; every one was held against:")
     print("\n".join(f"- {promise}: {text}" for promise, text in PROMISES.items()))
     print("\n".join(broken))
+    keep(kept, figures(seen, len(broken)))
     return 1 if broken else 0
+
+
+def figures(seen: Found, broken: int) -> list[dict[str, object]]:
+    """What docs/figures.md says about it."""
+    return listed(
+        "model",
+        ("states looked at", seen.states, "", "≥ 1000000"),
+        ("transitions", seen.transitions, "", ""),
+        ("promises held against each of them", len(PROMISES), "", ""),
+        ("worlds in which a promise breaks", broken, "", "0"),
+    )
 
 
 def _print(name: str, found: Found, trace: str) -> None:

@@ -15,7 +15,7 @@ from opsplatform.catalog import service as catalog
 from opsplatform.core.db import db, now, transaction
 from opsplatform.core.leases import Lease, owner
 from opsplatform.runs import files, service, tickets
-from opsplatform.runs.digest import PlanInputs, digest_of
+from opsplatform.runs.digest import PlanInputs, digest_of, parts_of
 from opsplatform.runs.models import Run
 from opsplatform.runs.service import Applicant
 from opsplatform.states import service as states
@@ -240,6 +240,17 @@ def _run(stage: Stage, row: Run) -> tuple[Any, ...]:
 
 
 def _digest(row: Run, plan: bytes) -> str:
-    space = states.get(row.workspace)
-    variables, lock = files.fetch(row.id, files.VARIABLES) or b"", files.fetch(row.id, files.LOCK) or LOCK
-    return digest_of(PlanInputs(plan, row.module_version, variables, lock, space.lineage or "", space.serial or 0))
+    stored = states.latest(row.workspace)
+    kept = files.fetch_all(row.id)
+    inputs = PlanInputs(
+        plan=plan,
+        plan_json=kept.get(files.PLAN_JSON, b""),
+        module_version=row.module_version,
+        variables=kept.get(files.VARIABLES, b""),
+        lock=kept.get(files.LOCK, LOCK),
+        imports=b"",
+        lineage=stored.lineage if stored else "",
+        serial=stored.serial if stored else 0,
+        state=stored.content if stored else b"",
+    )
+    return digest_of(parts_of(inputs))

@@ -1,9 +1,11 @@
 """Telling people: once, again while that is safe, never twice."""
 
+import datetime as dt
+
 import pytest
 from sqlalchemy import select, update
 
-from opsplatform.core.db import db, epoch, transaction
+from opsplatform.core.db import db, epoch, now, transaction
 from opsplatform.core.errors import UpstreamError
 from opsplatform.core.leases import LeaseLost
 from opsplatform.notifications import service
@@ -93,6 +95,16 @@ def test_what_may_have_been_told_is_repeated_only_where_that_tells_nothing_twice
     assert (notice().status, notice().error) == (status, "does not answer")
 
 
+def test_a_comment_on_an_approval_that_was_deleted_is_not_tried_again(platform, tell):
+    gone = UpstreamError("dingtalk", "there is no such approval", upstream_code="aflowProcessInstNotExist")
+    platform.dingtalk.errors["comment"] = gone
+
+    tell("comment")
+    platform.work()
+
+    assert (notice().status, notice().error) == ("failed", "there is no such approval")
+
+
 def test_a_notice_that_failed_waits_longer_each_time_and_is_told_when_dingtalk_is_back(platform, tell):
     platform.dingtalk.errors["notify"] = UpstreamError("dingtalk", "does not answer")
     notice_id = tell()
@@ -110,27 +122,27 @@ def test_a_notice_that_failed_waits_longer_each_time_and_is_told_when_dingtalk_i
     assert (notice().status, notice().error, notice().attempts) == ("sent", None, 2)
 
 
-def test_a_notice_is_given_up_after_many_attempts_and_says_why(platform, tell):
-    platform.dingtalk.errors["notify"] = UpstreamError("dingtalk", "no such user")
+@pytest.mark.parametrize(("days", "status"), [(2.9, "waiting"), (3.1, "failed")])
+def test_a_notice_outlives_a_weekend_without_dingtalk_and_is_given_up_later_saying_why(platform, tell, days, status):
+    platform.dingtalk.errors["notify"] = UpstreamError("dingtalk", "does not answer")
     tell()
-    set_notice(attempts=service.MOST_ATTEMPTS - 1)
+    set_notice(created_at=now() - dt.timedelta(days=days), attempts=200)
 
     platform.work()
     platform.do("notifications.sweep")
 
-    assert (notice().status, notice().error) == ("failed", "no such user")
+    assert (notice().status, notice().error) == (status, "does not answer")
     assert platform.waiting() == []
 
 
-def test_no_wait_is_longer_than_an_hour(platform, tell, monkeypatch):
-    monkeypatch.setattr(service, "MOST_ATTEMPTS", 100)
+def test_no_wait_is_longer_than_half_an_hour(tell):
     lease = claim(tell())
-    set_notice(attempts=50)
+    set_notice(attempts=2000)
 
     with transaction():
         service.record_failure(lease, "down", may_repeat=True)
 
-    assert 3590 < notice().next_at - float(db.session.scalar(select(epoch()))) <= 3600
+    assert 1790 < notice().next_at - float(db.session.scalar(select(epoch()))) <= 1800
 
 
 def test_the_sweeper_finds_what_nobody_picked_up_and_leaves_the_rest(platform, tell):

@@ -56,7 +56,7 @@ def planned(platform: Platform, order_run: Callable[..., int]) -> Callable[..., 
     def make(**more: Any) -> int:
         run_id = order_run(**more)
         platform.waiting()
-        platform.do("runs.plan", run_id=run_id)
+        platform.do("runs.work")
         return run_id
 
     return make

@@ -10,7 +10,7 @@ from opsplatform.core.leases import LeaseLost
 from opsplatform.inventory.models import Resource
 from opsplatform.runs import applying, files
 from opsplatform.runs.applying import Outcome
-from opsplatform.runs.models import Run, RunStatus, RunStep
+from opsplatform.runs.models import Run, RunFile, RunStatus, RunStep
 from opsplatform.states import service as states
 from opsplatform.states.models import StateVersion, Workspace
 from tests.miniatures import count, rows, state
@@ -26,6 +26,13 @@ def begin(run_id):
 def finish(job, outcome=DONE):
     with transaction():
         applying.finish(job.lease, outcome)
+
+
+def spoil(run_id, name):
+    """Flip a bit of a sealed file."""
+    with transaction():
+        row = db.session.get_one(RunFile, (run_id, name))
+        row.sealed = row.sealed[:-1] + bytes([row.sealed[-1] ^ 1])
 
 
 def notes(run_id):
@@ -52,7 +59,7 @@ def test_two_workers_at_once_apply_once(platform, approved, run_of):
 
     def work():
         meet.wait()
-        platform.do("runs.apply", run_id=run_id)
+        platform.do("runs.work")
 
     workers = [threading.Thread(target=work) for _ in range(2)]
     for worker in workers:
@@ -91,10 +98,17 @@ def test_a_worker_that_lost_its_lease_records_nothing(approved, run_of):
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"),
-    [(files.PLAN, "changed since the approval"), (files.VARIABLES, "changed since"), (files.LOCK, "changed since")],
+    ("name", "part"),
+    [
+        (files.PLAN, "plan file"),
+        (files.PLAN_JSON, "plan JSON"),
+        (files.VARIABLES, "variables"),
+        (files.LOCK, "provider lock file"),
+    ],
 )
-def test_a_plan_that_is_not_the_approved_one_is_made_again(platform, approved, run_of, name, reason):
+def test_a_plan_that_is_not_the_approved_one_is_made_again_and_the_story_names_what_differs(
+    platform, approved, run_of, name, part
+):
     run_id = approved()
     with transaction():
         files.keep(run_id, name, b'{"name": "other"}')
@@ -102,9 +116,54 @@ def test_a_plan_that_is_not_the_approved_one_is_made_again(platform, approved, r
     assert begin(run_id) is None
 
     assert run_of(run_id).status == RunStatus.PENDING
-    assert reason in notes(run_id)[-1]
+    assert notes(run_id)[-1] == f"Not as approved: {part} changed since the approval; a new plan is made."
     assert files.fetch(run_id, files.PLAN) is None
-    assert ("runs.plan", {"run_id": run_id}) in platform.waiting()
+    assert ("runs.work", {}) in platform.waiting()
+
+
+def test_other_variables_than_were_approved_are_never_applied_before_somebody_saw_their_plan(
+    platform, approved, run_of
+):
+    run_id = approved(apply_on_agree=True)
+    with transaction():
+        files.keep(run_id, files.VARIABLES, b'{"name": "other"}')
+
+    platform.work()
+
+    assert run_of(run_id).status == RunStatus.PLANNED
+    assert platform.terraform.applies == []
+
+
+@pytest.mark.parametrize("name", [files.PLAN, files.PLAN_JSON, files.LOCK])
+def test_a_file_that_does_not_open_any_more_is_a_file_that_differs(platform, approved, run_of, name):
+    run_id = approved()
+    spoil(run_id, name)
+
+    assert begin(run_id) is None
+
+    assert run_of(run_id).status == RunStatus.PENDING
+
+
+def test_a_run_whose_variables_do_not_open_any_more_ends_and_says_so(approved, run_of):
+    run_id = approved()
+    spoil(run_id, files.VARIABLES)
+
+    assert begin(run_id) is None
+
+    assert run_of(run_id).status == RunStatus.ERRORED
+    assert "variables of run" in run_of(run_id).error
+    assert "Nothing was applied" in run_of(run_id).error
+
+
+def test_an_approval_of_another_plan_applies_nothing(approved, run_of):
+    run_id = approved()
+    with transaction():
+        db.session.execute(update(Run).values(approved_digest="0" * 64))
+
+    assert begin(run_id) is None
+
+    assert run_of(run_id).status == RunStatus.PENDING
+    assert "given to another plan" in notes(run_id)[-1]
 
 
 def test_a_state_that_moved_on_since_the_approval_is_planned_for_again(approved, run_of):
@@ -115,6 +174,7 @@ def test_a_state_that_moved_on_since_the_approval_is_planned_for_again(approved,
     assert begin(run_id) is None
 
     assert run_of(run_id).status == RunStatus.PENDING
+    assert "state changed since the approval" in notes(run_id)[-1]
 
 
 def test_a_plan_that_is_gone_is_made_again_and_not_applied_without_one(approved, run_of):

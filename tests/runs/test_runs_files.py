@@ -1,10 +1,12 @@
 """The sealed files of a run, and the folder it works in."""
 
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from opsplatform.adapters.process_table import start_time_of
 from opsplatform.core.db import db, transaction
 from opsplatform.core.errors import UpstreamError
 from opsplatform.core.sealing import SealError
@@ -92,6 +94,22 @@ def test_the_process_that_works_in_a_folder_is_found_again(tmp_path):
     folder.note_process(4711, "12:00 today")
 
     assert folder.read_process() == (4711, "12:00 today")
+
+
+def test_a_process_whose_worker_died_before_it_noted_it_is_found_too(tmp_path):
+    folder = workdir.folder_of(tmp_path, 7, 2)
+    folder.module.mkdir(parents=True)
+    before = folder.find_process()
+    child = subprocess.Popen(["sleep", "60"], cwd=folder.module, start_new_session=True)
+
+    found = folder.find_process()
+
+    assert before is None
+    assert found == (child.pid, start_time_of(child.pid))
+    assert workdir.alive(tmp_path) == {7: child.pid}
+    child.kill()
+    child.wait()
+    assert folder.find_process() is None
 
 
 @pytest.mark.parametrize("note", [None, "", "4711"])

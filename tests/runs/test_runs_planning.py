@@ -102,7 +102,7 @@ def test_a_second_run_of_a_workspace_waits_and_is_woken_when_the_first_ends(plat
     assert job
     assert taken is None
     assert run_of(second).status == RunStatus.PENDING
-    assert ("runs.plan", {"run_id": second}) in platform.waiting()
+    assert ("runs.work", {}) in platform.waiting()
     assert begin(second)
 
 
@@ -167,6 +167,28 @@ def test_the_plan_is_kept_for_viewers_with_its_secrets_masked(order_run):
 
     kept = json.loads(files.fetch(run_id, files.PLAN_JSON))
     assert kept["resource_changes"][0]["change"]["after"] == {"input": "***"}
+
+
+def test_a_run_whose_variables_are_lost_is_not_planned_with_others(order_run, run_of):
+    run_id = order_run()
+    with transaction():
+        files.drop(run_id, files.VARIABLES)
+
+    assert begin(run_id) is None
+
+    assert run_of(run_id).status == RunStatus.ERRORED
+    assert "variables of run" in run_of(run_id).error
+
+
+def test_a_plan_that_only_takes_in_what_exists_is_something_to_do(order_run, run_of):
+    run_id = order_run()
+    plan = plan_json(("terraform_data.server", ["no-op"]))
+    plan["resource_changes"][0]["change"]["importing"] = {"id": "id-1"}
+
+    finish(begin(run_id), plan)
+
+    assert run_of(run_id).status == RunStatus.PLANNED
+    assert run_of(run_id).plan["imports"] == 1
 
 
 @pytest.mark.parametrize(
@@ -300,7 +322,7 @@ class TestAModuleThatChanges:
         run_id = approved()
         (platform.module / "main.tf").write_text((platform.module / "main.tf").read_text() + "# changed\n")
 
-        platform.do("runs.apply", run_id=run_id)
+        platform.do("runs.work")
 
         assert run_of(run_id).status == RunStatus.PENDING
         assert "was changed after it was ordered" in notes(run_id)[-1]
@@ -310,7 +332,7 @@ class TestAModuleThatChanges:
         run_id = approved()
         shutil.rmtree(platform.module)
 
-        platform.do("runs.apply", run_id=run_id)
+        platform.do("runs.work")
 
         assert run_of(run_id).status == RunStatus.ERRORED
         assert run_of(run_id).error == "There is no module demo-server. Nothing was applied."

@@ -33,7 +33,7 @@ def test_an_ordered_run_waits_for_a_planner_with_its_secrets_sealed(platform, or
     assert (run.status, run.workspace, run.applicant_name, run.approval_id) == ("pending", "web", "张三", 5)
     assert run.variables == {"name": "web", "password": "***"}
     assert b"hunter2" in files.fetch(run_id, files.VARIABLES)
-    assert platform.waiting() == [("runs.plan", {"run_id": run_id})]
+    assert platform.waiting() == [("runs.work", {})]
     assert steps(run_id) == [("pending", None, None)]
 
 
@@ -46,7 +46,7 @@ def test_an_agreement_binds_the_very_plan_that_was_shown(planned, decide, platfo
     run = run_of(run_id)
     assert (run.status, run.decision, run.approved_digest) == (RunStatus.APPLY_QUEUED, "approved", run.plan_digest)
     assert run.approvers == [{"userid": "manager1", "name": "王经理"}]
-    assert platform.waiting() == [("runs.apply", {"run_id": run_id})]
+    assert platform.waiting() == [("runs.work", {})]
 
 
 def test_an_agreement_before_there_is_a_plan_is_remembered(order_run, decide, run_of):

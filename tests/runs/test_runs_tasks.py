@@ -52,7 +52,7 @@ def test_a_run_that_is_planned_already_is_not_planned_again(platform, planned, r
     run_id = planned()
     fence = run_of(run_id).fence
 
-    platform.do("runs.plan", run_id=run_id)
+    platform.do("runs.work")
 
     assert run_of(run_id).fence == fence
 
@@ -106,13 +106,13 @@ def test_a_viewer_follows_a_run_while_it_works(platform, order_run, quick_watch)
         return show(*args, **options)
 
     platform.terraform.show_plan = look
-    platform.do("runs.plan", run_id=run_id)
+    platform.do("runs.work")
 
     assert len(seen) == 1
 
 
 def test_the_state_is_mirrored_while_terraform_works(platform, approved, quick_watch, run_of):
-    run_id = approved()
+    approved()
     mirrored = []
     complete = platform.terraform.apply
 
@@ -125,7 +125,7 @@ def test_the_state_is_mirrored_while_terraform_works(platform, approved, quick_w
         return complete(folder, plan, watch=watch, **options)
 
     platform.terraform.apply = apply
-    platform.do("runs.apply", run_id=run_id)
+    platform.do("runs.work")
 
     assert mirrored == [1, 1, 2]
 
@@ -143,7 +143,7 @@ def test_a_worker_stops_when_a_person_cancels(platform, order_run, quick_watch):
         return plan(*args, watch=watch, **options)
 
     platform.terraform.plan = follow
-    platform.do("runs.plan", run_id=run_id)
+    platform.do("runs.work")
 
     assert answers == [False, True, True]
 
@@ -158,7 +158,7 @@ def test_a_worker_stops_when_another_one_took_over(platform, order_run, decide, 
         raise OSError(28, "No space left on device")
 
     platform.terraform.plan = follow
-    platform.queue.huey.execute(platform.queue._message.s("runs.plan", {"run_id": run_id}))
+    platform.queue.huey.execute(platform.queue._message.s("runs.work", {}))
 
     assert answers == [True, True]
     assert run_of(run_id).status == RunStatus.DISCARDED
