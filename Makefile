@@ -5,13 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 
-.PHONY: demo test run check bench lock migration docs clean
+.PHONY: demo test run check chaos bench lock migration docs clean
 
 demo: $(VENV)/ready
 	@$(RUN) manage.py demo $(if $(KEEP),--keep)
 
 test: $(VENV)/ready-dev
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest $(PYTEST)
 
 run: $(VENV)/ready
 	@$(RUN) manage.py db upgrade
@@ -23,9 +23,13 @@ check: $(VENV)/ready-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(RUN) manage.py api-docs --check
-	$(MAKE) test
+	$(MAKE) test PYTEST="$(addprefix --ignore=tests/chaos/test_chaos_,points.py kills.py)"
 	$(RUN) -m tests.databases
+	$(RUN) -m tests.chaos.run --minutes 5
 	$(MAKE) demo
+
+chaos: $(VENV)/ready-dev
+	@$(RUN) -m tests.chaos.run
 
 bench: $(VENV)/ready-dev
 	@$(RUN) tests/bench/run.py

@@ -31,6 +31,19 @@ class Figure:
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
         return (self.name, self.ours, self.beside, ratio, self.target, verdict)
 
+    def kept(self, stack: str) -> dict[str, object]:
+        """As it is written down for docs/figures.md."""
+        peer = self.beside if self.ratio is None else f"{self.beside}, ratio {self.ratio:.2f}"
+        return {
+            "name": self.name,
+            "value": self.ours,
+            "unit": "",
+            "floor_or_peer": peer,
+            "target": self.target,
+            "stack": stack,
+            "holds": self.holds,
+        }
+
     def __str__(self) -> str:
         """One line of words."""
         name, ours, beside, ratio, target, verdict = self.row()

@@ -86,7 +86,7 @@ def test_the_drill_brings_the_platform_back_and_nothing_is_applied_twice(stack, 
     assert "FAIL" not in examined
     assert stack.api.resources_of(done) == resources
     assert stack.api.approval(lost) is None
-    assert_it_ended_as_if_its_worker_had_died(stack, working)
+    assert_it_ended_and_its_workspace_is_put_aside(stack, working)
     assert_it_waits_for_a_person(stack, waiting)
     stack.api.call("run.discard", id=numbers[0], reason="the cloud has it already")
     assert stack.ended(agreed(stack, submit(stack)))["status"] == "applied"
@@ -122,10 +122,12 @@ def start_with_another_key(stack):
     stack.api.log_in("admin")
 
 
-def assert_it_ended_as_if_its_worker_had_died(stack, instance_id):
+def assert_it_ended_and_its_workspace_is_put_aside(stack, instance_id):
     run = stack.ended(instance_id)
     assert (run["status"], run["actions"]) == ("errored", ["retry"])
-    assert "worker died" in run["error"]
+    assert "was applied before" in run["error"]
+    assert stack.api.call("workspace.get", name=run["workspace"])["quarantined_reason"] == run["error"]
+    assert stack.api.call("workspace.unlock", name=run["workspace"])["quarantined_reason"] is None
 
 
 def assert_it_waits_for_a_person(stack, instance_id):
