@@ -64,7 +64,7 @@ def in_package(path: Path, *names: str) -> bool:
     return path.relative_to(PACKAGE).parts[0] in names
 
 
-@pytest.mark.parametrize("name", ["transaction", "adapters"])
+@pytest.mark.parametrize("name", ["transaction", "in_transaction", "adapters"])
 def test_only_edges_open_transactions_and_call_adapters(name):
     allowed = {"core", "simulator"} | ({"adapters"} if name == "adapters" else set())
     # The watch of a running Terraform writes its log from inside the task that runs it.
