@@ -45,8 +45,8 @@ def left_behind(folders: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 def take_abandoned(run_id: int, host: str) -> Lease | None:
     """Take a run whose worker died while applying; its own host goes first, because the files are there.
 
-    There a dead worker's claims are dropped at once. One that lives and only missed its heartbeats, as while the database
-    was away, gets the time to be back first.
+    There a dead worker's claims are dropped at once. One that lives and only missed its heartbeats, as while the
+    database was away, is given time to be back.
     """
     here = Run.lease_owner.startswith(f"{host}:", autoescape=True)
     silent = or_(Run.lease_until == 0.0, Run.lease_until < epoch() - HERE_SECONDS)
