@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import sqlite3
-import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -29,6 +28,7 @@ from huey.serializer import Serializer
 from huey.storage import PriorityRedisStorage, SqliteStorage
 from redis import ConnectionPool, RedisError
 
+from opsplatform.core.crew import Crew
 from opsplatform.core.db import after_commit
 from opsplatform.core.leases import LeaseLost
 from opsplatform.core.logs import about
@@ -139,7 +139,7 @@ class Queue:
         self.tasks = dict(tasks)
         self.huey = _connect(broker_url, folder)
         self._is_worker = False
-        self._apart: set[threading.Thread] = set()
+        self._crew = Crew()
         self._message = self.huey.task(name="run")(self._run)
         app.extensions["queue"] = self
 
@@ -179,24 +179,14 @@ class Queue:
             shutdown_timeout=GRACE_SECONDS,
         )
         consumer.run()
-        until = time.monotonic() + GRACE_SECONDS
-        for thread in list(self._apart):
-            thread.join(max(0.0, until - time.monotonic()))
+        self._crew.wait(GRACE_SECONDS)
 
     def run_apart(self, name: str, call: Callable[[], None], **values: object) -> None:
         """Run `call` in a thread of its own, so that it keeps no message waiting; at once where this is no worker."""
-        if not self._is_worker:
+        if self._is_worker:
+            self._crew.run(partial(self._guarded, name, values, call))
+        else:
             call()
-            return
-        thread = threading.Thread(target=self._run_one, args=(name, values, call), name=name, daemon=True)
-        self._apart.add(thread)
-        thread.start()
-
-    def _run_one(self, name: str, values: Mapping[str, object], call: Callable[[], None]) -> None:
-        try:
-            self._guarded(name, values, call)
-        finally:
-            self._apart.discard(threading.current_thread())
 
     def _run(self, task: str, values: dict[str, object], sent_at: float = 0.0) -> None:
         function = self.tasks.get(task)
