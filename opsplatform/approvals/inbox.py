@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, insert, select
 
 from opsplatform.adapters.dingtalk_crypto import Event
 from opsplatform.approvals.models import InboxEvent
@@ -10,6 +10,7 @@ from opsplatform.core import leases
 from opsplatform.core.db import db, epoch, now
 from opsplatform.core.errors import NotFound
 from opsplatform.core.leases import Lease
+from opsplatform.core.prebuilt import add, perform, table_of
 from opsplatform.core.queue import enqueue, is_busy
 
 INSTANCE_EVENT = "bpms_instance_change"
@@ -18,6 +19,9 @@ LONGEST_ID = 128
 NOT_OURS = "not an event that starts or ends an approval"
 WAITING = (InboxEvent.status == "received", InboxEvent.next_at <= epoch())
 RESTORED = "restored"  # marks the data of an event that waited in a backup
+EVENTS = table_of(InboxEvent)
+KNOWN = select(EVENTS.c.id).where(EVENTS.c.dedupe_key == bindparam("known"))
+ADD = insert(EVENTS)
 
 
 def receive(event: Event) -> None:
@@ -25,23 +29,22 @@ def receive(event: Event) -> None:
 
     IntegrityError when the same event is stored at the same moment: then the other one has done it.
     """
-    if db.session.scalar(select(InboxEvent.id).where(InboxEvent.dedupe_key == event.dedupe_key)) is not None:
+    if perform(KNOWN, {"known": event.dedupe_key}).first() is not None:
         return
     instance_id = event.data.get("processInstanceId")
-    row = InboxEvent(
-        dedupe_key=event.dedupe_key,
-        event_type=event.event_type,
-        event_id=event.event_id and event.event_id[:LONGEST_ID],
-        corp_id=event.corp_id and event.corp_id[:LONGEST_ID],
-        instance_id=instance_id[:LONGEST_ID] if isinstance(instance_id, str) else None,
-        data=event.data,
-    )
-    db.session.add(row)
-    if event.event_type != INSTANCE_EVENT:
-        row.status, row.note, row.handled_at = "ignored", NOT_OURS, now()
-        return
-    db.session.flush()  # the job needs the event's id
-    enqueue("approvals.handle_event", event_id=row.id)
+    ours = event.event_type == INSTANCE_EVENT
+    row = {
+        "dedupe_key": event.dedupe_key,
+        "event_type": event.event_type,
+        "event_id": event.event_id and event.event_id[:LONGEST_ID],
+        "corp_id": event.corp_id and event.corp_id[:LONGEST_ID],
+        "instance_id": instance_id[:LONGEST_ID] if isinstance(instance_id, str) else None,
+        "data": event.data,
+        **({} if ours else {"status": "ignored", "note": NOT_OURS, "handled_at": now()}),
+    }
+    event_id = add(ADD, row)
+    if ours:
+        enqueue("approvals.handle_event", event_id=event_id)
 
 
 def take(event_id: int) -> tuple[InboxEvent, Lease] | None:

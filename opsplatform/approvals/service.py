@@ -12,14 +12,14 @@ from opsplatform.adapters.dingtalk_values import read_time
 from opsplatform.approvals import inbox
 from opsplatform.approvals.models import Approval, ApprovalStatus, InboxEvent, Person
 from opsplatform.catalog import service as catalog
-from opsplatform.catalog.service import FormRefused
+from opsplatform.catalog.service import Bound, FormRefused
 from opsplatform.core.db import db, now
 from opsplatform.core.errors import NotFound
 from opsplatform.core.leases import Lease
 from opsplatform.notifications import service as notifications
 from opsplatform.notifications import texts
 from opsplatform.runs import service as runs
-from opsplatform.runs.service import Applicant
+from opsplatform.runs.service import Applicant, Runs
 
 WORKSPACE_STEM = 50  # characters of the module's name that go into a workspace's name
 NAME_LIFE = dt.timedelta(days=7)
@@ -37,8 +37,8 @@ def why_ignored(event: InboxEvent, own_corp: str) -> str | None:
         return "another organisation's event"
     if not event.instance_id or not isinstance(event.data.get("processCode"), str):
         return "the event names no approval or no template"
-    if catalog.module_for(event.data["processCode"]) is None:
-        _approval_of(event).url = _url(event)
+    if _template_of(event) is None:
+        _approval_of(event, None).url = _url(event)
         return "no module is bound to this template"
     return None
 
@@ -46,20 +46,24 @@ def why_ignored(event: InboxEvent, own_corp: str) -> str | None:
 def record_instance(lease: Lease, instance: Instance, names: Mapping[str, str]) -> None:
     """Take over an approval as it stands now; order a run for it, and pass its outcome on."""
     event = inbox.stamp(lease, "done")
-    approval = _approval_of(event)
+    template = _template_of(event)
+    if template is None:  # why_ignored will say so when the event's turn comes again
+        raise NotFound("No module is bound to the template of this approval any more.")
+    approval = _approval_of(event, template)
+    ordered = runs.runs_of_approval(approval.id)
     approval.url = approval.url or _url(event)
     if approval.status == ApprovalStatus.IGNORED:
         approval.move_to(ApprovalStatus.PENDING)
     if approval.status == ApprovalStatus.PENDING:
-        _take_facts(approval, instance, names)
+        _take_facts(approval, template, instance, names)
     outcome = _outcome(instance)
-    if outcome in {None, ApprovalStatus.AGREED} and approval.status == ApprovalStatus.PENDING:
-        _order_once(approval, instance)
+    if not ordered and outcome in {None, ApprovalStatus.AGREED} and approval.status == ApprovalStatus.PENDING:
+        ordered = _order(approval, template, instance)
     if inbox.RESTORED in event.data:
-        for run in runs.runs_of_approval(approval.id):
+        for run in ordered:
             runs.distrust(run)
     if outcome is not None:
-        _decide(approval, outcome, read_time(event.data.get("finishTime")) or instance.finished_at)
+        _decide(approval, outcome, ordered, read_time(event.data.get("finishTime")) or instance.finished_at)
 
 
 def record_started(instance_id: str, form: catalog.FilledForm, *, module: str, applicant: tuple[str, str]) -> Approval:
@@ -75,7 +79,7 @@ def record_started(instance_id: str, form: catalog.FilledForm, *, module: str, a
         module=module,
         applicant_userid=userid,
         applicant_name=name[:128],
-        form=_shown(values, catalog.sensitive_components(form.process_code)),
+        form=_shown(values, form.hidden),
     )
     try:
         with db.session.begin_nested():
@@ -87,8 +91,9 @@ def record_started(instance_id: str, form: catalog.FilledForm, *, module: str, a
 
 def record_gone(lease: Lease) -> None:
     """An approval was deleted in DingTalk: nothing of it may run."""
-    approval = _approval_of(inbox.stamp(lease, "done"))
-    _decide(approval, ApprovalStatus.TERMINATED, now())
+    event = inbox.stamp(lease, "done")
+    approval = _approval_of(event, _template_of(event))
+    _decide(approval, ApprovalStatus.TERMINATED, runs.runs_of_approval(approval.id), now())
 
 
 def get(approval_id: int) -> Approval:
@@ -123,19 +128,22 @@ def remember_names(names: Mapping[str, str]) -> None:
         db.session.merge(Person(userid=userid, name=name, looked_up_at=now()))
 
 
-def _approval_of(event: InboxEvent) -> Approval:
+def _template_of(event: InboxEvent) -> Bound | None:
+    return catalog.template_of(str(event.data.get("processCode")))
+
+
+def _approval_of(event: InboxEvent, template: Bound | None) -> Approval:
     """The approval an event is about, locked until the transaction ends; made on first sight."""
     query = select(Approval).where(Approval.instance_id == event.instance_id).with_for_update()
     approval = db.session.scalar(query)
     if approval is None:
         data = event.data
-        module = catalog.module_for(str(data.get("processCode")))
         approval = Approval(
             instance_id=event.instance_id,
             process_code=str(data.get("processCode"))[:128],
             title=str(data.get("title") or "")[:255],
-            status=ApprovalStatus.PENDING if module else ApprovalStatus.IGNORED,
-            module=module,
+            status=ApprovalStatus.PENDING if template else ApprovalStatus.IGNORED,
+            module=template and template.module,
             applicant_userid=str(data.get("staffId") or "")[:128],
             applicant_name=str(data.get("staffId") or "")[:128],
         )
@@ -144,15 +152,15 @@ def _approval_of(event: InboxEvent) -> Approval:
     return approval
 
 
-def _take_facts(approval: Approval, instance: Instance, names: Mapping[str, str]) -> None:
-    approval.module = approval.module or catalog.module_for(approval.process_code)
+def _take_facts(approval: Approval, template: Bound, instance: Instance, names: Mapping[str, str]) -> None:
+    approval.module = approval.module or template.module
     approval.business_id = instance.business_id[:64] or approval.business_id
     approval.title = instance.title[:255] or approval.title
     approval.applicant_userid = instance.originator_userid[:128] or approval.applicant_userid
     approval.applicant_name = names.get(approval.applicant_userid, approval.applicant_userid)[:128]
     approval.created_at = instance.created_at or approval.created_at
     approval.approvers = _approvers(instance, names)
-    approval.form = _shown(instance.values, catalog.sensitive_components(approval.process_code))
+    approval.form = _shown(instance.values, catalog.sensitive_components(template))
 
 
 def _shown(values: Iterable[FormValue], hidden: frozenset[str]) -> list[dict[str, Any]]:
@@ -182,27 +190,26 @@ def _approvers(instance: Instance, names: Mapping[str, str]) -> list[dict[str, A
     return decided + waiting
 
 
-def _order_once(approval: Approval, instance: Instance) -> None:
+def _order(approval: Approval, template: Bound, instance: Instance) -> Runs:
     """Turn the form into a run, or say which field does not fit."""
-    if runs.runs_of_approval(approval.id):
-        return
     if instance.biz_action != "NONE":
         _refuse_form(
             approval,
             "此审批修改或撤销了另一审批，须由运维人员处理 / it changes or revokes another approval; ask operations",
         )
-        return
+        return []
     try:
-        order = catalog.resolve(approval.process_code, instance.values)
+        order = catalog.resolve(template, instance.values)
     except FormRefused as refused:
         _refuse_form(approval, refused.text)
-        return
-    runs.queue_run(
+        return []
+    run = runs.queue_run(
         order,
         Applicant(approval.applicant_userid, approval.applicant_name, _reference(approval)),
         origin=f"approval:{approval.id}",
         workspace=f"{order.module[:WORKSPACE_STEM]}-{approval.id}",
     )
+    return [run]
 
 
 def _refuse_form(approval: Approval, reason: str) -> None:
@@ -214,14 +221,14 @@ def _refuse_form(approval: Approval, reason: str) -> None:
     notifications.comment(key, instance_id=approval.instance_id, userid=approval.applicant_userid, text=reason)
 
 
-def _decide(approval: Approval, outcome: ApprovalStatus, at: dt.datetime | None) -> None:
+def _decide(approval: Approval, outcome: ApprovalStatus, ordered: Runs, at: dt.datetime | None) -> None:
     if not approval.move_to(outcome):
         if approval.status == ApprovalStatus.INVALID:
             approval.finished_at = approval.finished_at or at or now()
         return
     approval.finished_at = at or now()
     agreed = [each for each in approval.approvers if each["result"] == "agree"]
-    for run in runs.runs_of_approval(approval.id):
+    for run in ordered:
         runs.decide(run, approved=outcome == ApprovalStatus.AGREED, approvers=agreed, at=at)
 
 

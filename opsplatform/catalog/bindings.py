@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.exc import IntegrityError
 
 from opsplatform.catalog.models import Binding
@@ -12,9 +13,11 @@ from opsplatform.catalog.offers import Offer
 from opsplatform.catalog.orders import environment_reference
 from opsplatform.core.db import db, now
 from opsplatform.core.errors import Conflict
+from opsplatform.core.prebuilt import perform, table_of
 
 LONGEST_PROCESS_CODE = 128
 LONGEST_REFERENCE = 100
+ALL = select(table_of(Binding)).order_by(Binding.module)
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,12 @@ class Bound:
     module: str
     process_code: str
     fields: Mapping[str, str]
-    row: Binding | None = None
+    row: Row[Any] | None = None
 
 
 def bindings(modules: Sequence[Module]) -> list[Bound]:
     """The template of each module: the bound one, else the one its offer proposes while nobody else has it."""
-    rows = db.session.scalars(select(Binding).order_by(Binding.module)).all()
+    rows = perform(ALL, {}).all()
     found = [Bound(row.module, row.process_code, row.fields, row) for row in rows]
     names = {bound.module for bound in found}
     taken = {bound.process_code for bound in found}

@@ -17,6 +17,7 @@ from opsplatform.catalog.trees import TreeError
 from opsplatform.core.errors import Conflict, InvalidParams, NotFound
 
 __all__ = [
+    "Bound",
     "FilledForm",
     "FormRefused",
     "Limits",
@@ -28,12 +29,12 @@ __all__ = [
     "fill_form",
     "get_module",
     "list_modules",
-    "module_for",
     "order_for",
     "read_modules",
     "remember_modules",
     "resolve",
     "sensitive_components",
+    "template_of",
     "version_files",
 ]
 
@@ -44,6 +45,7 @@ class FilledForm:
 
     process_code: str
     values: list[dict[str, str]]
+    hidden: frozenset[str]  # components whose values nobody may see
 
 
 def list_modules() -> list[ModuleShown]:
@@ -58,20 +60,13 @@ def get_module(name: str) -> ModuleShown:
     return show(_find(name), _bound_to(name))
 
 
-def module_for(process_code: str) -> str | None:
-    """The module a DingTalk template orders, or None."""
-    bound = _bound(process_code)
-    return None if bound is None else bound.module
+def template_of(process_code: str) -> Bound | None:
+    """The template with this code, as it is bound now; None when it orders no module."""
+    return next((one for one in bindings.bindings(modules.all_modules()) if one.process_code == process_code), None)
 
 
-def resolve(process_code: str, values: Sequence[FormValue]) -> Order:
-    """The order a filled-in form makes.
-
-    FormRefused names each field that does not fit; NotFound says that no module is bound to this template.
-    """
-    bound = _bound(process_code)
-    if bound is None:
-        raise NotFound(f"No module is bound to the template {process_code}; bind one with module.bind.")
+def resolve(bound: Bound, values: Sequence[FormValue]) -> Order:
+    """The order a filled-in form makes; FormRefused names each field that does not fit."""
     module = modules.find(bound.module) or Module(bound.module, error="its folder is gone")
     environment = read_environment(module, bound.fields, values)
     return make_order(module, read_form(module, bound.fields, values), environment)
@@ -85,11 +80,8 @@ def current_version(name: str) -> str:
     return module.version
 
 
-def sensitive_components(process_code: str) -> frozenset[str]:
+def sensitive_components(bound: Bound) -> frozenset[str]:
     """Ids, aliases or labels of the form's components whose values nobody may see."""
-    bound = _bound(process_code)
-    if bound is None:
-        return frozenset()
     module = modules.find(bound.module)
     if module is None or not module.inputs:
         return frozenset(bound.fields.values())  # which of them are secret cannot be told, so all are hidden
@@ -110,7 +102,8 @@ def fill_form(name: str, inputs: Mapping[str, Any], environment: str | None = No
     bound = _bound_to(name)
     if bound is None:
         raise Conflict(f"No DingTalk template orders module {name} yet; bind one with module.bind.")
-    return FilledForm(bound.process_code, fill(module, bound.fields, inputs, environment))
+    values = fill(module, bound.fields, inputs, environment)
+    return FilledForm(bound.process_code, values, sensitive_components(bound))
 
 
 def bind(name: str, process_code: str, fields: Mapping[str, str], by: str) -> ModuleShown:
@@ -147,10 +140,6 @@ def remember_modules(found: Sequence[Module]) -> None:
     """Keep what was read, so that other processes and later starts need not parse it again."""
     for module in found:
         modules.remember(module)
-
-
-def _bound(process_code: str) -> Bound | None:
-    return next((one for one in bindings.bindings(modules.all_modules()) if one.process_code == process_code), None)
 
 
 def _bound_to(name: str) -> Bound | None:

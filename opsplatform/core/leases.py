@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from opsplatform.core.db import Base, db, epoch, transaction
+from opsplatform.core.prebuilt import perform, table_of
 
 LEASE_SECONDS = 5.0
 BEAT_SECONDS = 1.5
@@ -101,7 +102,7 @@ class _Statements:
 
 @cache
 def _statements(row_class: type[Base]) -> _Statements:
-    table = _table(row_class)
+    table = table_of(row_class)
     return _Statements(
         fence=select(table.c.fence).where(table.c.id == bindparam("row")),
         renew=_held(table).values(lease_until=epoch() + LEASE_SECONDS),
@@ -111,7 +112,7 @@ def _statements(row_class: type[Base]) -> _Statements:
 @lru_cache(maxsize=64)
 def _release_statement(row_class: type[Base], names: tuple[str, ...]) -> Update:
     outcome: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
-    return _held(_table(row_class)).values(lease_owner=None, lease_until=None, **outcome)
+    return _held(table_of(row_class)).values(lease_owner=None, lease_until=None, **outcome)
 
 
 def _held(table: Table) -> Update:
@@ -122,15 +123,11 @@ def _held(table: Table) -> Update:
 
 @lru_cache(maxsize=64)
 def _claim_statement(row_class: type[Base], conditions: tuple[ColumnElement[bool], ...], *, counted: bool) -> Update:
-    table = _table(row_class)
+    table = table_of(row_class)
     more = {"attempts": table.c.attempts + 1} if counted else {}
     mine = (table.c.id == bindparam("row"), free(cast("Any", row_class)), *conditions)
     taken = {"lease_owner": bindparam("owner"), "lease_until": epoch() + LEASE_SECONDS, "fence": table.c.fence + 1}
     return update(table).where(*mine).values(**taken, **more)
-
-
-def _table(row_class: Any) -> Table:  # noqa: ANN401 - a mapped class
-    return cast("Table", row_class.__table__)
 
 
 def _as_holder(lease: Lease, statement: Update, **values: object) -> None:
@@ -140,9 +137,7 @@ def _as_holder(lease: Lease, statement: Update, **values: object) -> None:
 
 
 def _changed_one(statement: Update, values: dict[str, object]) -> bool:
-    """Run a prebuilt statement; what the session holds is written first, as it does by itself for its own."""
-    db.session.flush()
-    return db.session.connection().execute(statement, values).rowcount == 1
+    return perform(statement, values).rowcount == 1
 
 
 def due(row_class: type[Any], *conditions: ColumnElement[bool], limit: int = 200) -> list[int]:

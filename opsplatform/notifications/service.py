@@ -2,27 +2,31 @@
 
 import datetime as dt
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, insert, select
 
 from opsplatform.core import leases
 from opsplatform.core.db import db, epoch, now
 from opsplatform.core.leases import Lease
+from opsplatform.core.prebuilt import add, perform, table_of
 from opsplatform.core.queue import enqueue, is_busy
 from opsplatform.notifications.models import Notice
 
 PATIENCE = dt.timedelta(days=3)  # DingTalk may be away for a weekend
 LONGEST_WAIT = 1800.0
 WAITING = (Notice.status == "waiting", Notice.next_at <= epoch())
+NOTICES = table_of(Notice)
+KNOWN = select(NOTICES.c.id).where(NOTICES.c.key == bindparam("known"))
+ADD = insert(NOTICES)
 
 
 def comment(key: str, *, instance_id: str, userid: str, text: str) -> None:
     """Have `text` written under a DingTalk approval, in the name of `userid`."""
-    _queue(Notice(key=f"comment:{key}", channel="comment", instance_id=instance_id, userid=userid, title="", text=text))
+    _queue(f"comment:{key}", channel="comment", instance_id=instance_id, userid=userid, title="", text=text)
 
 
 def tell(key: str, *, userid: str, title: str, text: str) -> None:
     """Have a work notification sent to `userid`; `text` is DingTalk's markdown."""
-    _queue(Notice(key=f"work:{key}", channel="work", userid=userid, title=title[:255], text=text))
+    _queue(f"work:{key}", channel="work", userid=userid, title=title[:255], text=text)
 
 
 def claim(notice_id: int) -> tuple[Notice, Lease] | None:
@@ -73,11 +77,9 @@ def count_unsent() -> dict[str, int]:
     return dict(db.session.execute(query).all())
 
 
-def _queue(notice: Notice) -> None:
-    if db.session.scalar(select(Notice.id).where(Notice.key == notice.key)) is None:
-        db.session.add(notice)
-        db.session.flush()  # the job needs the notice's id
-        enqueue("notifications.send", notice_id=notice.id)
+def _queue(key: str, **values: str) -> None:
+    if perform(KNOWN, {"known": key}).first() is None:
+        enqueue("notifications.send", notice_id=add(ADD, {"key": key, **values}))
 
 
 def _notice(lease: Lease) -> Notice:

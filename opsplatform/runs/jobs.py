@@ -108,7 +108,7 @@ def read_job(run: Run, lease: Lease) -> Job:
         secrets = secret_values(variables, run.rules.get("sensitive", []))
     except ValueError as error:
         raise NotFound(f"The variables of run {run.id} cannot be read any more.") from error
-    if states.get(run.workspace).resource_count > LARGE:
+    if stored and stored.resource_count > LARGE:
         run.backend = "http"
     return Job(
         run_id=run.id,

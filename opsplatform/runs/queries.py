@@ -11,6 +11,8 @@ from opsplatform.core.db import db
 from opsplatform.runs.digest import short
 from opsplatform.runs.models import NEXT, Run, RunLogLine, RunProgress, RunStep
 
+Runs = Sequence[Run]
+
 
 def find(
     *, status: str | None = None, module: str | None = None, workspace: str | None = None, applicant: str | None = None
@@ -20,7 +22,7 @@ def find(
     return select(Run).where(*(column == value for column, value in wanted.items() if value is not None))
 
 
-def runs_of_approval(approval_id: int) -> Sequence[Run]:
+def runs_of_approval(approval_id: int) -> Runs:
     """Every run an approval led to, oldest first."""
     return db.session.scalars(select(Run).where(Run.approval_id == approval_id).order_by(Run.id)).all()
 

@@ -3,13 +3,14 @@
 import datetime as dt
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from opsplatform.catalog.service import Order
 from opsplatform.core.db import db, now
 from opsplatform.core.errors import Conflict, NotFound
+from opsplatform.core.prebuilt import perform, table_of
 from opsplatform.core.queue import enqueue
 from opsplatform.notifications import service as notifications
 from opsplatform.notifications import texts
@@ -19,10 +20,11 @@ from opsplatform.runs.models import Run, RunProgress, RunStatus, RunStep
 from opsplatform.states import service as states
 
 MASK = "***"
-PROGRESS = cast("Table", RunProgress.__table__)
-# Built once: it runs at every step of every run.
+PROGRESS = table_of(RunProgress)
+ADD_STEP = insert(table_of(RunStep))
 TOUCH = update(PROGRESS).where(PROGRESS.c.run_id == bindparam("run")).values(version=PROGRESS.c.version + 1)
 
+Runs = queries.Runs
 distrust = restored.distrust
 approved_plans = queries.approved_plans
 ids_by_approval = queries.ids_by_approval
@@ -216,13 +218,12 @@ def actions(run: Run) -> list[str]:
 
 def touch(run_id: int) -> None:
     """Raise the version a viewer compares, because something it shows has changed."""
-    db.session.flush()
-    db.session.connection().execute(TOUCH, {"run": run_id})
+    perform(TOUCH, {"run": run_id})
 
 
 def note(run: Run, *, by: str | None = None, text: str | None = None, status: str | None = None) -> None:
     """Add a line to the timeline."""
-    db.session.add(RunStep(run_id=run.id, status=status or run.status, at=now(), by=by, note=text))
+    perform(ADD_STEP, {"run_id": run.id, "status": status or run.status, "at": now(), "actor": by, "note": text})
     touch(run.id)
 
 
@@ -246,10 +247,8 @@ def end(run: Run, status: RunStatus, *, by: str | None = None, note_text: str | 
 
 def wake_next(workspace: str) -> None:
     """Put the workspace's oldest waiting run back in turn."""
-    waiting = (
-        select(Run.id).where(Run.workspace == workspace, Run.status == RunStatus.PENDING).order_by(Run.id).limit(1)
-    )
-    run_id = db.session.scalar(waiting)
+    waiting = select(Run.id).where(Run.workspace == workspace, Run.status == RunStatus.PENDING).order_by(Run.id)
+    run_id = db.session.scalar(waiting.limit(1))
     if run_id is not None:
         db.session.execute(update(Run).where(Run.id == run_id).values(held_up=None))
         enqueue("runs.work")

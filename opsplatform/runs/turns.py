@@ -8,14 +8,15 @@ whoever is woken asks here.
 import platform
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Select, Table, and_, bindparam, case, func, literal, or_, select, union_all, update
+from sqlalchemy import Select, and_, bindparam, case, func, literal, or_, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from opsplatform.adapters.admission import Ledger, Need, Place
 from opsplatform.core import leases
 from opsplatform.core.db import db, epoch
+from opsplatform.core.prebuilt import perform, table_of
 from opsplatform.runs import applying, costs, planning, service
 from opsplatform.runs.jobs import Job
 from opsplatform.runs.models import TROUBLE, WORKSPACE, Run, RunCost, RunStatus, RunTurn
@@ -133,11 +134,11 @@ def _hold_up(run_id: int, what: str) -> None:
 
 def _note_turn(applicant: str) -> None:
     """Remember that it was this applicant's turn; in a transaction beside ours it may be the first one too."""
-    if db.session.connection().execute(TAKEN, {"who": applicant}).rowcount == 0:
+    if perform(TAKEN, {"who": applicant}).rowcount == 0:
         with suppress(IntegrityError), db.session.begin_nested():
             db.session.add(RunTurn(applicant_userid=applicant, taken_at=epoch()))
 
 
 HEADS = _heads()
-TURN = cast("Table", RunTurn.__table__)
+TURN = table_of(RunTurn)
 TAKEN = update(TURN).where(TURN.c.applicant_userid == bindparam("who")).values(taken_at=epoch())

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from opsplatform.adapters.process_limits import NOTHING
@@ -21,6 +21,7 @@ from opsplatform.core.db import after_commit, db, in_transaction, reading
 from opsplatform.core.errors import Conflict, NoPermission
 from opsplatform.core.leases import Lease
 from opsplatform.core.masking import Scrubber
+from opsplatform.core.prebuilt import perform, table_of
 from opsplatform.runs.journal import Journal
 from opsplatform.runs.models import Run, RunLogLine, RunProgress
 from opsplatform.runs.workdir import Workdir
@@ -34,6 +35,21 @@ MOST_LINES = 50_000  # of one plan or apply
 MOST_TEXT = 16 << 20  # characters
 MOST_WAITING = 2_000  # lines in memory
 CUT = "(it said more than is kept; from here on only errors and warnings are shown)"
+
+PROGRESS = table_of(RunProgress)
+OF_RUN = PROGRESS.c.run_id == bindparam("run")
+LAST_LINE = select(PROGRESS.c.last_line).where(OF_RUN)
+ADD_LINES = insert(table_of(RunLogLine))
+SHOW = (
+    update(PROGRESS)
+    .where(OF_RUN)
+    .values(
+        last_line=bindparam("lines"),
+        version=PROGRESS.c.version + 1,
+        resources=bindparam("shown"),
+        seconds=bindparam("took"),
+    )
+)
 
 log = logging.getLogger(__name__)
 
@@ -92,15 +108,13 @@ class RunWatch:
         """Write what waits, inside the open transaction."""
         self._flushed_at = time.monotonic()
         run_id = self._lease.row_id
-        last = db.session.scalar(select(RunProgress.last_line).where(RunProgress.run_id == run_id)) or 0
+        last = perform(LAST_LINE, {"run": run_id}).scalar() or 0
         rows = [{"run_id": run_id, "n": n, **row} for n, row in enumerate(self._waiting, last + 1)]
         if rows:
-            db.session.execute(insert(RunLogLine), rows)
+            perform(ADD_LINES, rows)
         after_commit(partial(self._waiting.__delitem__, slice(len(rows))))
-        values: dict[str, Any] = {"last_line": last + len(rows), "version": RunProgress.version + 1}
-        values["resources"] = self.progress.resources()
-        values["seconds"] = time.monotonic() - self._begun_at
-        db.session.execute(update(RunProgress).where(RunProgress.run_id == run_id).values(**values))
+        shown = {"lines": last + len(rows), "shown": self.progress.resources()}
+        perform(SHOW, {"run": run_id, "took": time.monotonic() - self._begun_at, **shown})
 
     def _flush_when_due(self) -> None:
         if not self._flushes_due or time.monotonic() - self._flushed_at < FLUSH_SECONDS:

@@ -10,11 +10,14 @@ import logging
 import re
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, CursorResult, Select, SQLColumnExpression, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, Update, and_, bindparam, exists, or_, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import undefer
+from sqlalchemy.sql.base import ExecutableOption
 
 from opsplatform.core.db import db, now
 from opsplatform.core.errors import Conflict, InvalidParams, NotFound
+from opsplatform.core.prebuilt import perform, table_of
 from opsplatform.core.sealing import SealedColumn, SealError, open_sealed, seal
 from opsplatform.states.access import Credential, read_credential, state_credential
 from opsplatform.states.models import StateVersion, Workspace
@@ -75,6 +78,7 @@ class StoredState:
     digest: str
     run_id: int
     created_at: dt.datetime
+    resource_count: int
 
 
 def open_workspace(name: str, *, module: str, environment: str) -> Workspace:
@@ -111,11 +115,7 @@ def hold(name: str, run_id: int, *, fence: int = 0) -> bool:
     The same run may take it again; with a higher fence its earlier credential is void and a lock it left is gone.
     So whoever adopts a Terraform that still runs does not call this again.
     """
-    mine = and_(Workspace.holder_run_id == run_id, Workspace.holder_fence < fence)
-    _update(name, mine, holder_fence=fence, lock_id=None, lock_info=None)
-    same = and_(Workspace.holder_run_id == run_id, Workspace.holder_fence == fence)
-    free = and_(Workspace.holder_run_id.is_(None), Workspace.quarantined_reason.is_(None))
-    if _update(name, or_(same, free), holder_run_id=run_id, holder_fence=fence):
+    if _update(HOLD, name, run_id, new_fence=fence) or _update(HOLD_AGAIN, name, run_id, new_fence=fence):
         return True
     get(name)  # a workspace that does not exist would be waited for in vain
     return False
@@ -130,8 +130,7 @@ def is_free_for(workspace: SQLColumnExpression[str], run_id: SQLColumnExpression
 
 def release(name: str, run_id: int) -> None:
     """Give the workspace back; nothing happens when the run does not hold it."""
-    held = Workspace.holder_run_id == run_id
-    _update(name, held, holder_run_id=None, holder_fence=None, lock_id=None, lock_info=None)
+    _update(RELEASE, name, run_id)
 
 
 def quarantine(name: str, reason: str) -> None:
@@ -159,14 +158,15 @@ def latest(name: str) -> StoredState | None:
     workspace = get(name)
     if workspace.lineage is None or workspace.serial is None:
         return None
-    version = _version(workspace, workspace.lineage, workspace.serial)
+    version = _version(workspace, workspace.lineage, workspace.serial, undefer(StateVersion.sealed))
     if version is None:
         raise Conflict(f"The state of workspace {name} is missing in the database; restore it from a backup.")
     try:
         content = open_sealed(version.sealed, _context(name, version.lineage, version.serial))
     except SealError as error:
         raise Conflict(f"The state of workspace {name} does not open ({error}); restore it from a backup.") from error
-    return StoredState(content, version.lineage, version.serial, version.digest, version.run_id, version.created_at)
+    facts = (version.lineage, version.serial, version.digest, version.run_id, version.created_at)
+    return StoredState(content, *facts, workspace.resource_count)
 
 
 def list_versions(name: str) -> Select[StateVersion]:
@@ -257,25 +257,32 @@ def _locked_row(name: str) -> Workspace | None:
     return db.session.scalar(query.execution_options(populate_existing=True))
 
 
-def _version(workspace: Workspace, lineage: str, serial: int) -> StateVersion | None:
-    return db.session.scalar(
-        select(StateVersion).where(
-            StateVersion.workspace_id == workspace.id,
-            StateVersion.lineage == lineage,
-            StateVersion.serial == serial,
-        )
-    )
+def _version(workspace: Workspace, lineage: str, serial: int, *options: ExecutableOption) -> StateVersion | None:
+    named = select(StateVersion).filter_by(workspace_id=workspace.id, lineage=lineage, serial=serial)
+    return db.session.scalar(named.options(*options))
 
 
-def _update(name: str, condition: ColumnElement[bool], **values: object) -> bool:
-    result = db.session.execute(update(Workspace).where(Workspace.name == name, condition).values(**values))
-    return isinstance(result, CursorResult) and result.rowcount == 1
+def _update(statement: Update, name: str, run_id: int, **values: object) -> bool:
+    changed = perform(statement, {"workspace": name, "run": run_id, **values}).rowcount == 1
+    for loaded in db.session.identity_map.values():
+        if isinstance(loaded, Workspace):
+            db.session.expire(loaded)
+    return changed
 
 
 def _context(name: str, lineage: str, serial: int) -> str:
     return f"state.{name}.{lineage}.{serial}"
 
 
+ROW = table_of(Workspace).c
+NAMED = update(table_of(Workspace)).where(ROW.name == bindparam("workspace"))
+MINE, FENCE = ROW.holder_run_id == bindparam("run"), bindparam("new_fence", type_=ROW.holder_fence.type)
+FREE = and_(ROW.holder_run_id.is_(None), ROW.quarantined_reason.is_(None))
+HOLD = NAMED.where(or_(FREE, and_(MINE, ROW.holder_fence == FENCE))).values(
+    holder_run_id=bindparam("run"), holder_fence=FENCE
+)
+HOLD_AGAIN = NAMED.where(MINE, ROW.holder_fence < FENCE).values(holder_fence=FENCE, lock_id=None, lock_info=None)
+RELEASE = NAMED.where(MINE).values(holder_run_id=None, holder_fence=None, lock_id=None, lock_info=None)
 SEALED = SealedColumn(
     StateVersion.sealed,
     select(Workspace.name, StateVersion.lineage, StateVersion.serial).join_from(StateVersion, Workspace),

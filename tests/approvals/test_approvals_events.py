@@ -391,6 +391,28 @@ def test_two_first_events_at_once_of_which_one_stores_the_approval_are_both_hand
     assert (len(calls), approval().status, run().status) == (2, "pending", "planned")
 
 
+def test_a_template_that_is_taken_from_its_module_meanwhile_orders_nothing(platform, push, monkeypatch):
+    platform.dingtalk.submit()
+    push(an_event("start"))
+    look = platform.dingtalk.get_instance
+
+    def meanwhile(instance_id):
+        with transaction():
+            catalog.bind("demo-server", "PROC-OTHER", {"name": "TextField-name", "size": "DDSelectField-size"}, "admin")
+        return look(instance_id)
+
+    monkeypatch.setattr(platform.dingtalk, "get_instance", meanwhile)
+    with pytest.raises(NotFound, match="any more"):
+        platform.work()
+    before = (event_of("start").status, count(Run), count(Approval))
+    with transaction():
+        db.session.execute(update(InboxEvent).values(lease_until=0.0))
+    platform.do("approvals.handle_event", event_id=event_of("start").id)
+
+    assert before == ("received", 0, 0)
+    assert event_of("start").note == "no module is bound to this template"
+
+
 def test_an_unknown_approval_is_not_found(platform):
     with pytest.raises(NotFound, match="no approval 4711"):
         service.get(4711)

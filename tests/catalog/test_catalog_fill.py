@@ -169,7 +169,7 @@ def everything(catalogue):
         def order(inputs, environment=None):
             form = service.fill_form("everything", inputs, environment)
             instance_id = dingtalk.create_instance("zhangsan", form.process_code, 2, form.values)
-            return service.resolve(form.process_code, dingtalk.get_instance(instance_id).values)
+            return service.resolve(service.template_of(form.process_code), dingtalk.get_instance(instance_id).values)
 
         yield SimpleNamespace(order=order)
 

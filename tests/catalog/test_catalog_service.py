@@ -63,8 +63,12 @@ def a_form(build, **changed):
     ]
 
 
+def resolve(process_code, form):
+    return service.resolve(service.template_of(process_code), form)
+
+
 def test_a_form_becomes_an_order_in_terraforms_words(server, build):
-    order = service.resolve("PROC-OFFER", a_form(build))
+    order = resolve("PROC-OFFER", a_form(build))
 
     assert order.module == "server"
     assert order.version == service.get_module("server")["version"]
@@ -79,7 +83,7 @@ def test_a_form_becomes_an_order_in_terraforms_words(server, build):
 
 
 def test_what_is_not_filled_in_is_left_to_the_module(server, build):
-    order = service.resolve("PROC-OFFER", a_form(build, count="null", password=None, environment=""))
+    order = resolve("PROC-OFFER", a_form(build, count="null", password=None, environment=""))
 
     assert order.variables == {"name": "web", "size": "small"}
     assert order.environment == "test"
@@ -87,9 +91,9 @@ def test_what_is_not_filled_in_is_left_to_the_module(server, build):
 
 def test_a_form_that_does_not_fit_names_every_field_and_never_the_value(server, build):
     with pytest.raises(service.FormRefused) as refused:
-        service.resolve("PROC-OFFER", a_form(build, size="$(huge)", count="many"))
+        resolve("PROC-OFFER", a_form(build, size="$(huge)", count="many"))
     with pytest.raises(service.FormRefused) as missing:
-        service.resolve("PROC-OFFER", a_form(build, name=" ", size="$(huge)", environment="dev"))
+        resolve("PROC-OFFER", a_form(build, name=" ", size="$(huge)", environment="dev"))
 
     assert refused.value.errors == {"count": ["数量 (count): 必须是数字 / must be a number"]}
     assert missing.value.errors == {
@@ -103,18 +107,16 @@ def test_a_form_that_does_not_fit_names_every_field_and_never_the_value(server, 
 
 def test_a_form_without_a_needed_component_says_so(server, build):
     with pytest.raises(service.FormRefused, match="the form has no such component"):
-        service.resolve("PROC-OFFER", a_form(build)[1:])
+        resolve("PROC-OFFER", a_form(build)[1:])
 
 
 def test_an_environment_that_cannot_be_read_is_refused(server, build):
     with pytest.raises(service.FormRefused, match=r"环境 \(environment\)"):
-        service.resolve("PROC-OFFER", a_form(build, environment="a\0"))
+        resolve("PROC-OFFER", a_form(build, environment="a\0"))
 
 
-def test_a_template_nobody_bound_is_not_found(server):
-    assert service.module_for("PROC-X") is None
-    with pytest.raises(NotFound, match=r"module\.bind"):
-        service.resolve("PROC-X", [])
+def test_a_template_nobody_bound_orders_nothing(server):
+    assert service.template_of("PROC-X") is None
 
 
 def test_an_order_without_a_form_is_checked_just_the_same(server):
@@ -136,8 +138,8 @@ def test_a_bound_template_replaces_the_one_of_the_offer(server, build):
     assert shown["form"]["source"] == "bound"
     assert (shown["form"]["process_code"], shown["form"]["bound_by"]) == ("PROC-REAL", "admin")
     assert shown["form"]["bound_at"].endswith("Z")
-    assert service.module_for("PROC-OFFER") is None
-    assert service.resolve("PROC-REAL", form).variables == {"name": "web", "size": "large"}
+    assert service.template_of("PROC-OFFER") is None
+    assert resolve("PROC-REAL", form).variables == {"name": "web", "size": "large"}
 
 
 def test_binding_again_keeps_one_binding(server):
@@ -146,7 +148,7 @@ def test_binding_again_keeps_one_binding(server):
     with transaction():
         service.bind("server", "PROC-B", {"name": "c", "size": "d", "environment": "e"}, "other")
 
-    assert service.module_for("PROC-A") is None
+    assert service.template_of("PROC-A") is None
     assert service.get_module("server")["form"]["fields"] == {"name": "c", "size": "d", "environment": "e"}
 
 
@@ -192,7 +194,7 @@ def test_an_offer_does_not_claim_a_template_that_was_bound(server):
     with transaction():
         service.bind("other", "PROC-OFFER", {}, "admin")
 
-    assert service.module_for("PROC-OFFER") == "other"
+    assert service.template_of("PROC-OFFER").module == "other"
     assert service.get_module("server")["form"] is None
 
 
@@ -202,7 +204,7 @@ def test_a_bound_module_whose_folder_is_gone_refuses_the_form(server):
     server.root.rename(server.root.with_name("away"))
 
     with pytest.raises(service.FormRefused, match="folder is gone"):
-        service.resolve("PROC-A", [])
+        resolve("PROC-A", [])
 
 
 def test_the_version_of_now_is_told_only_of_a_module_that_can_be_used(server):
@@ -217,12 +219,11 @@ def test_secret_components_are_known_and_all_are_hidden_when_that_cannot_be_told
     with transaction():
         service.bind("server", "PROC-A", {"name": "N", "size": "S", "password": "P"}, "admin")
 
-    known = service.sensitive_components("PROC-A")
+    known = service.sensitive_components(service.template_of("PROC-A"))
     (server.root / "server" / "main.tf").write_text("x {", encoding="utf-8")
 
     assert known == {"P"}
-    assert service.sensitive_components("PROC-A") == {"N", "S", "P"}
-    assert service.sensitive_components("PROC-X") == frozenset()
+    assert service.sensitive_components(service.template_of("PROC-A")) == {"N", "S", "P"}
 
 
 def test_a_module_is_shown_with_everything_the_console_needs(server):

@@ -50,7 +50,7 @@ def test_the_forms_of_the_tutorial_order_the_demo_modules(shipped, build):
         ]
     }
     server = service.resolve(
-        "PROC-DEMO-SERVER",
+        service.template_of("PROC-DEMO-SERVER"),
         [
             build.value("服务器名称", "web-01", id="TextField-name"),
             build.value("规格", "small", "DDSelectField", id="DDSelectField-size", ext='{"key":"option_0"}'),
@@ -58,7 +58,7 @@ def test_the_forms_of_the_tutorial_order_the_demo_modules(shipped, build):
         ],
     )
     fleet = service.resolve(
-        "PROC-DEMO-FLEET",
+        service.template_of("PROC-DEMO-FLEET"),
         [
             build.value("名称", "web", id="TextField-name"),
             build.value("数量", "3", "NumberField", id="NumberField-count"),
@@ -77,7 +77,7 @@ def test_a_fleet_of_no_sensible_size_is_refused_before_terraform(shipped, build,
     ]
 
     with pytest.raises(service.FormRefused, match=r"数量 \(count\)"):
-        service.resolve("PROC-DEMO-FLEET", form)
+        service.resolve(service.template_of("PROC-DEMO-FLEET"), form)
 
 
 def test_the_password_of_a_database_is_secret(shipped):

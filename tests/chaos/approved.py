@@ -152,15 +152,27 @@ def a_stage(folder: Path) -> Iterator[Stage]:
         )
         app = create_app(config)
         Migrate(app, db, directory=str(ROOT / "migrations"))
-        logging.getLogger("opsplatform").setLevel(logging.CRITICAL)  # it complains of what is done to it, at length
         stage = Stage(app, modules)
-        with patch.dict(os.environ, {ENVIRONMENT_SETTING: str(credentials)}), app.app_context(), stage.counting():
+        environment = patch.dict(os.environ, {ENVIRONMENT_SETTING: str(credentials)})
+        with environment, quiet(), app.app_context(), stage.counting():
             upgrade()
             _prepare(stage)
             yield stage
             db.session.remove()
             db.engine.dispose()
     drop_database(name)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Let nothing be logged: the platform complains of what is done to it, at length."""
+    ours = logging.getLogger("opsplatform")
+    before = ours.level
+    ours.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        ours.setLevel(before)
 
 
 def _prepare(stage: Stage) -> None:

@@ -13,7 +13,7 @@ from opsplatform.notifications.models import Notice
 from opsplatform.runs import files, planning, service
 from opsplatform.runs.models import Run, RunStatus, RunStep
 from opsplatform.states import service as states
-from tests.miniatures import a_platform, plan_json, rows
+from tests.miniatures import a_platform, plan_json, rows, state
 
 ONE = plan_json(("terraform_data.server", ["create"]))
 
@@ -253,7 +253,8 @@ def test_a_run_that_grew_large_keeps_its_state_at_the_platform(order_run, run_of
 def test_a_workspace_with_many_resources_keeps_its_state_at_the_platform_from_the_start(order_run):
     run_id = order_run()
     with transaction():
-        states.get("web").resource_count = 101
+        states.hold("web", run_id)
+        states.store("web", state(made={f"server{n}": f"id-{n}" for n in range(101)}), run_id=run_id)
 
     assert begin(run_id).backend == "http"
 

@@ -74,6 +74,16 @@ def test_a_released_workspace_goes_to_the_next_run():
     assert (too_early, taken) == (False, True)
 
 
+def test_whoever_has_looked_at_a_workspace_sees_who_holds_it_now():
+    with transaction():
+        seen = service.get("web")
+        service.release("web", 7)
+        released = seen.holder_run_id
+        service.hold("web", 8, fence=1)
+
+        assert (released, seen.holder_run_id, seen.holder_fence) == (None, 8, 1)
+
+
 def test_the_same_run_never_falls_back_to_an_older_fence():
     with transaction():
         newer = service.hold("web", 7, fence=4)
