@@ -88,8 +88,10 @@ def worker(threads: int | None, *, scheduler: bool) -> None:
     """Run jobs: events, plans, applies, notices."""
     from opsplatform.app import SCHEDULE  # noqa: PLC0415
     from opsplatform.app import create_app as create  # noqa: PLC0415
+    from opsplatform.core.crew import share_one_heap  # noqa: PLC0415
     from opsplatform.core.schedule import run_scheduler  # noqa: PLC0415
 
+    share_one_heap()
     app = create()
     if scheduler:
         threading.Thread(target=run_scheduler, args=(app, SCHEDULE, threading.Event()), daemon=True).start()

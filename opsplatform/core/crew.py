@@ -1,8 +1,18 @@
 """Threads for what takes long; one that is done waits for the next call, because it has its connections open."""
 
+import ctypes
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+
+M_ARENA_MAX = -8  # of glibc's mallopt(3)
+
+
+def share_one_heap() -> None:
+    """Let all threads of this process take memory from one heap, where glibc would give each its own to grow."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have no such heaps
+    if mallopt:
+        mallopt(M_ARENA_MAX, 1)
 
 
 class Crew:
