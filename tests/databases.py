@@ -5,6 +5,9 @@ A server that does not answer is said so and skipped; with OPS_TEST_REQUIRE_SERV
 
 import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack
+from typing import IO
 
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
@@ -31,22 +34,31 @@ def trouble(kind: str) -> str | None:
     return None
 
 
-def run(kind: str) -> int:
-    """Run the tests on one kind of database; the exit code."""
+def start(kind: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Begin the tests on one kind of database."""
     places = [str(ROOT / "tests" / name) for name in TOUCHING if (ROOT / "tests" / name).exists()]
-    print(f"== tests on {kind}", flush=True)
     command = [sys.executable, "-m", "pytest", "-q", *places, *sys.argv[1:]]
-    return subprocess.run(command, cwd=ROOT, env=child_environment(ops_test_database=kind), check=False).returncode
+    env = child_environment(ops_test_database=kind)
+    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT)
 
 
 def main() -> int:
-    """Run them all; 0 when no test failed."""
+    """Run them all side by side, tell of one after the other; 0 when no test failed."""
     codes = []
-    for kind in KINDS:
-        why = trouble(kind)
-        if why:
-            print(f"== {'MISSING' if REQUIRED else 'SKIPPED'}: no tests on {kind}. {why}", flush=True)
-        codes.append(int(REQUIRED) if why else run(kind))
+    with ExitStack() as open_logs:
+        started = {}
+        for kind in KINDS:
+            why = trouble(kind)
+            if why:
+                print(f"== {'MISSING' if REQUIRED else 'SKIPPED'}: no tests on {kind}. {why}", flush=True)
+                codes.append(int(REQUIRED))
+            else:
+                log = open_logs.enter_context(tempfile.TemporaryFile())
+                started[kind] = (start(kind, log), log)
+        for kind, (process, log) in started.items():
+            codes.append(process.wait())
+            log.seek(0)
+            print(f"== tests on {kind}\n{log.read().decode()}", flush=True)
     return max(codes)
 
 
