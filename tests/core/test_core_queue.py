@@ -75,6 +75,7 @@ def work_until(queue, holds, *, end=signal.SIGINT, threads=1):
 
     def watch():
         outcome.append(wait_for(holds))
+        wait_for(lambda: signal.getsignal(end) is not signal.SIG_IGN, 60.0)  # a worker that listens to it by now
         os.kill(os.getpid(), end)
 
     watcher = threading.Thread(target=watch)
