@@ -21,7 +21,7 @@ from opsplatform.adapters.process_table import is_running, start_time_of
 MB = 1 << 20
 CONTAINER = Path("/sys/fs/cgroup/memory.max")
 SHARE_OF_MEMORY = 0.7  # of the host's, when nothing else is set
-CORES_PROMISED = 2.0  # for each there is: Terraform mostly waits
+CORES_PROMISED = 3.0  # for each there is: Terraform mostly waits
 KEPT_FOR_QUICK = 0.25
 QUICK_SECONDS, QUICK_MB = 30.0, 256
 LEAST_LEFT = 0.05  # of the host's memory, whatever the ledger says

@@ -118,7 +118,7 @@ def test_the_room_of_a_host_is_a_share_of_its_memory_unless_set():
 
     assert 0 < Room.of_host().memory_mb <= 0.7 * total
     assert Room.of_host(1000).memory_mb == 1000
-    assert Room.of_host().cores == 2 * len(os.sched_getaffinity(0))
+    assert Room.of_host().cores == 3 * len(os.sched_getaffinity(0))
 
 
 @pytest.mark.parametrize(("limit", "expected"), [("max", False), (str(512 * MB), True)])
