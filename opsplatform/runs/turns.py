@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, case, func, literal, or_, select, union_all, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from opsplatform.adapters.admission import Ledger, Need, Place
 from opsplatform.core import leases
@@ -61,11 +61,14 @@ def take(ledger: Ledger) -> Turn | None:
             continue
         try:
             job = (applying if step == "apply" else planning).begin(run_id)
+            if job is not None:
+                _note_turn(applicant)
         except BaseException as error:
             place.give_back()
+            if isinstance(error, DBAPIError) or not isinstance(error, Exception):
+                raise  # the run is not to blame
             raise TurnFailed(run_id) from error
         if job is not None:
-            _note_turn(applicant)
             return Turn(step, job, place, others_wait=place.others_wait or len(heads) > 1)
         place.give_back()
     return None

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 
 from opsplatform.adapters.admission import Need
 from opsplatform.adapters.process_limits import MB, Used
@@ -286,3 +287,16 @@ def test_a_run_that_cannot_be_taken_lets_the_others_pass_and_is_tried_again(plat
 
     assert while_bad == (RunStatus.PENDING, "trouble", RunStatus.PLANNED, {})
     assert run_of(bad).status == RunStatus.PLANNED
+
+
+def test_a_database_that_fails_in_the_middle_costs_no_room_and_sets_no_run_aside(platform, orders, run_of, monkeypatch):
+    (run_id,) = orders("a", 1)
+
+    def fail(*_args):
+        raise OperationalError("UPDATE", {}, Exception("the connection is gone"))
+
+    monkeypatch.setattr(turns, "_note_turn", fail)
+    with pytest.raises(OperationalError):
+        platform.do("runs.work")
+
+    assert (run_of(run_id).held_up, _taken()) == (None, {})
