@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from opsplatform.adapters.process_limits import MB
 from opsplatform.adapters.process_table import is_running, start_time_of
 
-MB = 1 << 20
 CONTAINER = Path("/sys/fs/cgroup/memory.max")
 SHARE_OF_MEMORY = 0.7  # of the host's, when nothing else is set
 CORES_PROMISED = 3.0  # for each there is: Terraform mostly waits

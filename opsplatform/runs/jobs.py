@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from opsplatform.adapters.process_limits import MB
 from opsplatform.adapters.terraform import Limits
 from opsplatform.catalog import service as catalog
 from opsplatform.core.errors import NotFound
@@ -16,7 +17,6 @@ from opsplatform.runs.models import Run
 from opsplatform.runs.workdir import ModuleFiles
 from opsplatform.states import service as states
 
-MB = 1 << 20
 LARGE = 100  # resources; beyond that the local backend, which writes the whole state after each, is too slow
 
 

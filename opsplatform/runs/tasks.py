@@ -1,7 +1,6 @@
 """What the worker does for runs: plan, apply, and come back to what was left lying."""
 
 import platform
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -156,7 +155,6 @@ def _plan(job: Job, folder: Workdir) -> None:
 def _run_plan(job: Job, folder: Workdir, watch: RunWatch) -> Finished:
     workdir.render(folder, job.files, variables=job.variables, backend=job.backend, state=job.state)
     _copy_lock(job, folder)
-    begun = time.perf_counter()
     finished = adapters().terraform.plan(
         folder.module,
         var_file=folder.variables,
@@ -166,7 +164,7 @@ def _run_plan(job: Job, folder: Workdir, watch: RunWatch) -> Finished:
         destroy=job.kind == "destroy",
         **_bounds(job, "plan"),
     )
-    return _clocked("plan", begun, finished, watch)
+    return _clocked("plan", finished, watch)
 
 
 def _apply(job: Job, folder: Workdir, watch: RunWatch) -> Outcome:
@@ -178,7 +176,6 @@ def _apply(job: Job, folder: Workdir, watch: RunWatch) -> Outcome:
     if tickets.take(_data_dir(), _ticket(job), me) != me:
         folder.remove()
         raise LeaseLost(f"run {job.run_id} was settled before its Terraform started")
-    begun = time.perf_counter()
     finished = adapters().terraform.apply(
         folder.module,
         folder.plan,
@@ -188,7 +185,7 @@ def _apply(job: Job, folder: Workdir, watch: RunWatch) -> Outcome:
         watch=watch,
         **_bounds(job, "apply"),
     )
-    _clocked("apply", begun, finished, watch)
+    _clocked("apply", finished, watch)
     canceled = finished.canceled and not finished.succeeded
     error = None if finished.succeeded or canceled else watch.clean(finished.first_error)
     return _outcome(folder, watch.progress, error=error, canceled=canceled)
@@ -205,10 +202,10 @@ def _with(job: Job, step: str, watch: RunWatch, record: Callable[[], None]) -> C
     return write
 
 
-def _clocked(step: str, begun: float, finished: Finished, watch: RunWatch) -> Finished:
+def _clocked(step: str, finished: Finished, watch: RunWatch) -> Finished:
     """Count how long it took, and whether it went well."""
     watch.used = finished.used
-    RUN_SECONDS.labels(step, "ok" if finished.succeeded else "failed").observe(time.perf_counter() - begun)
+    RUN_SECONDS.labels(step, "ok" if finished.succeeded else "failed").observe(finished.used.seconds)
     return finished
 
 
