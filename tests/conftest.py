@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from config import Config
+from opsplatform.adapters.sandbox import Sandbox
 from opsplatform.app import create_app
 from opsplatform.core.db import db
 from tests.support import KIND, REQUIRED, ROOT, SECRETS, SERVERS
@@ -112,6 +113,18 @@ def clean_up() -> Iterator[Callable[[Flask], Flask]]:
         with app.app_context():
             db.session.remove()
             db.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Sandbox:
+    """The sandbox of this host; where there is none the test is skipped, and in CI fails."""
+    found = Sandbox("required")
+    in_force, text = found.report()
+    if not in_force and REQUIRED:
+        pytest.fail(f"the sandbox is {text}")
+    if not in_force:
+        pytest.skip(f"the sandbox is {text}")
+    return found
 
 
 def _drop_everything(url: str) -> None:

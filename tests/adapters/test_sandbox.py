@@ -26,7 +26,6 @@ from opsplatform.adapters.terraform_engine import bundled_terraform
 from opsplatform.adapters.terraform_runner import Runner, Work
 from opsplatform.app import create_app
 from opsplatform.core.errors import UpstreamError
-from tests.support import REQUIRED
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sandboxes are made of what only Linux has")
 
@@ -42,17 +41,6 @@ resource "terraform_data" "sleeper" {
   }
 }
 """
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    found = Sandbox("required")
-    in_force, text = found.report()
-    if not in_force and REQUIRED:
-        pytest.fail(f"the sandbox is {text}")
-    if not in_force:
-        pytest.skip(f"the sandbox is {text}")
-    return found
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from opsplatform.catalog.orders import Limits
 from opsplatform.catalog.plans import check_plan
 from opsplatform.catalog.trees import TreeError, read_tree
 from tests.chaos.attacks.host import NAMES, Host, OrdinaryUser, copy_of, read_attack
-from tests.support import REQUIRED
 
 ATTACKS = {name: read_attack(name) for name in NAMES}
 EXECUTED = [name for name, attack in ATTACKS.items() if attack.does != "nothing"]
@@ -24,17 +23,6 @@ HARMFUL = [name for name, attack in ATTACKS.items() if attack.harm]
 SHOWN_BY_PLAN = [name for name, attack in ATTACKS.items() if attack.refused_in_plan]
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sandboxes are made of what only Linux has")
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    found = Sandbox("required")
-    in_force, text = found.report()
-    if not in_force and REQUIRED:
-        pytest.fail(f"the sandbox is {text}")
-    if not in_force:
-        pytest.skip(f"the sandbox is {text}")
-    return found
 
 
 @pytest.fixture
